@@ -1,2 +1,74 @@
-//! stub
-fn main() {}
+//! `fairlane`: the program. Wires the crates together; what each does is theirs.
+
+mod bench;
+mod cli;
+mod client;
+mod command;
+mod config;
+mod control;
+mod demo;
+mod load;
+mod receiver;
+mod reload;
+mod serve;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Cli, Command, LogFormat};
+
+/// Counts each thread's live bytes, so that a transform cannot take all memory; mimalloc does the
+/// allocating.
+#[global_allocator]
+static ALLOCATOR: catalog::alloc::CountingAllocator<mimalloc::MiMalloc> =
+    catalog::alloc::CountingAllocator::new(mimalloc::MiMalloc);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    let result = match &cli.command {
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Check(args) => serve::check(args),
+        Command::Send(args) => command::send::run(args),
+        Command::Lanes(args) => command::lanes::lanes(args),
+        Command::Hold(args) => command::lanes::hold(args),
+        Command::Resume(args) => command::lanes::resume(args),
+        Command::DeadLetters(command) => command::dead_letters::run(command),
+        Command::Replay(args) => command::replay::run(args),
+        Command::Destination(command) => command::destination::run(command),
+        Command::Secret(command) => command::secret::run(command),
+        Command::Bench(args) => bench::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "fairlane", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The main thread's runtime: it waits and steers; ingest, delivery and the log have threads of
+/// their own.
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// Logs go to standard error: standard output is for what a command was asked for.
+fn start_logging(cli: &Cli) {
+    let quiet = matches!(cli.command, Command::Demo(_)) && cli.log == "info";
+    let filter = if quiet { "error" } else { cli.log.as_str() };
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

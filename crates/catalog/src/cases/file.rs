@@ -1,0 +1,205 @@
+//! A case file: one case, or a list of them. What the author wrote is kept to the letter; only what
+//! is expected is ever rewritten.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::to_raw_value;
+
+use super::{Came, Raw};
+use crate::transformer::StepResponse;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Case {
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) transform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<Raw>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responses: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jobs: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseResponse {
+    #[serde(default = "ok")]
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: Value,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+impl From<CaseResponse> for StepResponse {
+    fn from(case: CaseResponse) -> Self {
+        let body = match case.body {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            tree => tree.to_string(),
+        };
+        Self {
+            status: case.status,
+            headers: case.headers.into_iter().collect(),
+            body: body.into(),
+        }
+    }
+}
+
+impl Case {
+    pub(super) fn settings(&self) -> Result<BTreeMap<String, Value>, String> {
+        self.settings.as_ref().map_or_else(|| Ok(BTreeMap::new()), |raw| read("settings", raw))
+    }
+
+    pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
+        match (&self.event, &self.events) {
+            (Some(event), None) => Ok(vec![compact(event)?]),
+            (None, Some(events)) => events.iter().map(compact).collect(),
+            _ => Err("a case has either event, events or response".to_owned()),
+        }
+    }
+
+    pub(super) fn responses(&self) -> Result<Vec<StepResponse>, String> {
+        let Some(raw) = &self.responses else { return Ok(Vec::new()) };
+        let responses: Vec<CaseResponse> = read("responses", raw)?;
+        Ok(responses.into_iter().map(StepResponse::from).collect())
+    }
+
+    pub(super) fn response(&self) -> Result<Option<StepResponse>, String> {
+        let Some(raw) = &self.response else { return Ok(None) };
+        read("response", raw).map(|response: CaseResponse| Some(response.into()))
+    }
+
+    pub(super) fn expected(&self) -> Result<Came, String> {
+        match (&self.requests, &self.filtered, &self.rejected, &self.result) {
+            (Some(raw), None, None, None) => read("requests", raw).map(Came::Requests),
+            (None, Some(why), None, None) => Ok(Came::Filtered(why.clone())),
+            (None, None, Some(why), None) => Ok(Came::Rejected(why.clone())),
+            (None, None, None, Some(result)) => Ok(Came::Result(result.clone())),
+            _ => Err("a case expects one of requests, filtered, rejected, result; run `fairlane \
+                      destination test --bless` to fill it in"
+                .to_owned()),
+        }
+    }
+
+    /// Takes what came as what is expected. A request keeps the list of headers that its
+    /// predecessor cared for.
+    pub(super) fn expect(&mut self, came: &Came) {
+        let before = match self.expected() {
+            Ok(Came::Requests(requests)) => requests,
+            _ => Vec::new(),
+        };
+        self.requests = None;
+        self.filtered = None;
+        self.rejected = None;
+        self.result = None;
+        match came {
+            Came::Requests(requests) => {
+                let mut requests = requests.clone();
+                for (request, before) in requests.iter_mut().zip(&before) {
+                    keep_headers(request, before);
+                }
+                self.requests = to_raw_value(&requests).ok();
+            }
+            Came::Filtered(why) => self.filtered = Some(why.clone()),
+            Came::Rejected(why) => self.rejected = Some(why.clone()),
+            Came::Result(result) => self.result = Some(result.clone()),
+        }
+    }
+}
+
+fn keep_headers(request: &mut Value, before: &Value) {
+    let Some(cared) = before.get("headers").and_then(Value::as_object) else {
+        if let Some(request) = request.as_object_mut() {
+            request.remove("headers");
+        }
+        return;
+    };
+    if let Some(headers) = request.get_mut("headers").and_then(Value::as_object_mut) {
+        headers.retain(|name, _| cared.contains_key(name));
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(what: &str, raw: &Raw) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|problem| format!("{what}: {problem}"))
+}
+
+/// An event without its author's line breaks, as ingest would have stored it.
+fn compact(raw: &Raw) -> Result<Bytes, String> {
+    let mut out = String::with_capacity(raw.get().len());
+    let mut quoted = false;
+    let mut escaped = false;
+    for c in raw.get().chars() {
+        if !quoted && c.is_ascii_whitespace() {
+            continue;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        out.push(c);
+    }
+    Ok(out.into())
+}
+
+/// A case file in memory.
+pub(super) struct CaseFileText {
+    cases: Vec<Case>,
+    /// It holds one case, not a list.
+    single: bool,
+}
+
+impl CaseFileText {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let single = text.trim_start().starts_with('{');
+        let cases = if single {
+            serde_json::from_str(text).map(|case| vec![case])
+        } else {
+            serde_json::from_str(text)
+        };
+        cases.map(|cases| Self { cases, single }).map_err(|problem| problem.to_string())
+    }
+
+    pub(super) fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    pub(super) fn cases_mut(&mut self) -> &mut [Case] {
+        &mut self.cases
+    }
+
+    pub(super) fn write(&self) -> String {
+        let text = match self.cases.as_slice() {
+            [only] if self.single => serde_json::to_string_pretty(only),
+            cases => serde_json::to_string_pretty(cases),
+        };
+        let mut text = text.unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}

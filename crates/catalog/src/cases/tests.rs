@@ -1,0 +1,137 @@
+//! Every definition of `destinations/` holds: it loads, its programs compile, its cases pass. And
+//! the runner itself, on a definition of its own.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::definition::Folder;
+use crate::definition::tests::folder;
+
+fn destinations() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../destinations");
+    let mut dirs: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    dirs.sort();
+    dirs
+}
+
+#[test]
+fn every_destination_holds() {
+    let mut problems = Vec::new();
+    for dir in destinations() {
+        let place = dir.file_name().unwrap().to_string_lossy().into_owned();
+        let definition = match Definition::load(Folder::read(&dir).unwrap()) {
+            Ok(definition) => Arc::new(definition),
+            Err(error) => {
+                problems.push(error.to_string());
+                continue;
+            }
+        };
+        if let Err(error) = definition.compile() {
+            problems.push(error.to_string());
+            continue;
+        }
+        if definition.readme().trim().is_empty() {
+            problems.push(format!("{place}: no README.md"));
+        }
+        if definition.case_files() == 0 {
+            problems.push(format!("{place}: no case"));
+        }
+        for report in run_cases(&definition) {
+            if let Some(failure) = report.failure {
+                problems.push(format!("{place}/{} {:?}: {failure}", report.file, report.name));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+}
+
+const TOML: &str = r#"
+name = "Fixture"
+category = "analytics"
+docs = "https://example.com"
+hosts = ["api.example.com"]
+[auth]
+kind = "bearer"
+token = "{{secret.key}}"
+[settings.key]
+type = "string"
+required = true
+secret = true
+help = "a key"
+"#;
+
+const PROGRAM: &str = r#"
+{"url": "https://api.example.com/e", "body": {"id": .event.messageId}}
+"#;
+
+fn definition(case: &str) -> Arc<Definition> {
+    let files = [("destination.toml", TOML), ("event.vrl", PROGRAM), ("cases/a.json", case)];
+    Arc::new(Definition::load(folder("fixture", &files)).unwrap())
+}
+
+#[test]
+fn a_case_that_differs_says_how() {
+    let same = r#"{"name":"n","settings":{"key":"k"},"event":{"messageId":"m"},
+        "requests":[{"method":"POST","url":"https://api.example.com/e",
+            "headers":{"authorization":"Bearer k"},"body":{"id":"m"}}]}"#;
+    assert_eq!(run_cases(&definition(same))[0].failure, None);
+
+    let body_missing = same.replace(r#","body":{"id":"m"}"#, "");
+    assert!(run_cases(&definition(&body_missing))[0].failure.is_some());
+
+    let other = same.replace(r#"{"id":"m"}"#, r#"{"id":"x"}"#);
+    let told = run_cases(&definition(&other))[0].failure.clone().unwrap();
+    assert!(told.contains("expected:") && told.contains("\"id\": \"m\""), "{told}");
+
+    let unknown = r#"{"name":"n","evnt":{}}"#;
+    let told = run_cases(&definition(unknown))[0].failure.clone().unwrap();
+    assert!(told.contains("unknown field `evnt`"), "{told}");
+}
+
+#[test]
+fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("fixture");
+    fs::create_dir_all(dir.join("cases")).unwrap();
+    fs::write(dir.join("destination.toml"), TOML).unwrap();
+    fs::write(dir.join("event.vrl"), PROGRAM).unwrap();
+    let case = r#"{
+  "name": "n",
+  "settings": {"key": "k"},
+  "event": {"zebra": 1, "messageId": "m", "apple": "kept \" in order"}
+}"#;
+    fs::write(dir.join("cases/a.json"), case).unwrap();
+
+    let load = || Arc::new(Definition::load(Folder::read(&dir).unwrap()).unwrap());
+    assert!(run_cases(&load())[0].failure.is_some());
+    assert_eq!(bless(&load(), &dir).unwrap(), ["cases/a.json"]);
+    assert_eq!(run_cases(&load())[0].failure, None);
+    let written = fs::read_to_string(dir.join("cases/a.json")).unwrap();
+    assert!(written.contains(r#"{"zebra": 1, "messageId": "m", "apple": "kept \" in order"}"#));
+    assert_eq!(bless(&load(), &dir).unwrap(), [""; 0], "a second time changes nothing");
+}
+
+#[test]
+fn transform_line_shows_requests_and_refusals() {
+    let definition = definition("[]");
+    let settings = [("key".to_owned(), json!("k"))].into();
+    let checked = definition.check_settings(&settings).unwrap();
+    let mut transformer =
+        Transformer::new(definition, checked, &["mine".to_owned()], None, None).unwrap();
+    let line = transform_line(&mut transformer, br#"{"type":"track","messageId":"m"}"#);
+    let expected = json!({"requests": [{
+        "method": "POST",
+        "url": "https://api.example.com/e",
+        "headers": {"authorization": "Bearer k", "content-type": "application/json"},
+        "body": {"id": "m"},
+    }]});
+    assert_eq!(line, expected);
+    let line = transform_line(&mut transformer, br#"{"integrations":{"mine":false}}"#);
+    assert_eq!(line, json!({"filtered": "integrations"}));
+    let line = transform_line(&mut transformer, b"{");
+    assert!(line["rejected"].as_str().unwrap().starts_with("transform_failed"), "{line}");
+}

@@ -1,0 +1,249 @@
+//! A definition: one folder of `destinations/`, loaded and checked.
+//!
+//! Loading parses `destination.toml` and every template in it, and reads the programs; a program is
+//! compiled on first use and shared by all transformers of its definition.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::program::{Program, ProgramCache, Source};
+use crate::status::StatusSet;
+use crate::template::Template;
+
+mod load;
+mod raw;
+pub mod settings;
+
+pub use load::Folder;
+use settings::SettingSpec;
+
+/// Which of the few senders carries a destination's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    Http,
+    /// Sends nothing, and everything is delivered.
+    Blackhole,
+}
+
+/// How a definition batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    pub events_max: u32,
+    /// Of the entries, as JSON.
+    pub bytes_max: u64,
+    /// The longest that an event waits for company.
+    pub wait_ms: u64,
+}
+
+/// How a program's `body` becomes bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Encoding {
+    Json,
+    Form,
+    Ndjson,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Payload {
+    Program,
+    /// The body is the event's own bytes, which are never parsed.
+    Event,
+}
+
+/// What `[request]` says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RequestSpec {
+    pub(crate) method: Option<Template>,
+    pub(crate) url: Option<Template>,
+    pub(crate) headers: Vec<(String, Template)>,
+    /// The name of a map setting whose pairs are headers.
+    pub(crate) headers_setting: Option<String>,
+}
+
+/// One auth kind with its templates.
+#[derive(Debug, Clone)]
+pub(crate) enum AuthSpec {
+    Bearer { token: Template },
+    Basic { user: Template, password: Template },
+    Header { name: String, value: Template },
+    Query { name: String, value: Template },
+    StandardWebhooks { secret: Template },
+    HmacSha1Hex { header: String, secret: Template },
+    HmacSha256Hex { header: String, secret: Template, prefix: String },
+}
+
+/// What a response rule says became of the job, or jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Delivered,
+    Filtered,
+    Refused,
+    TooLarge,
+    Invalid,
+    Retry,
+    RateLimited,
+    Unavailable,
+    ServerError,
+    Conflict,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Gone,
+}
+
+/// One `[[response]]`.
+#[derive(Debug)]
+pub(crate) struct ResponseRule {
+    pub(crate) status: Option<StatusSet>,
+    pub(crate) when: Option<Source>,
+    pub(crate) result: Verdict,
+}
+
+/// One `[[partial]]`.
+#[derive(Debug)]
+pub(crate) struct PartialRule {
+    pub(crate) status: Option<StatusSet>,
+    pub(crate) failed: Source,
+    pub(crate) result: Verdict,
+    pub(crate) rest: Verdict,
+}
+
+/// A recorded case file, as it stands in the folder.
+#[derive(Debug, Clone)]
+pub(crate) struct CaseFile {
+    /// `cases/x.json`
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// One destination that Fairlane knows how to serve. Immutable; shared by `Arc`.
+#[derive(Debug)]
+pub struct Definition {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) category: String,
+    pub(crate) docs: String,
+    pub(crate) readme: Option<String>,
+    pub(crate) sender: Sender,
+    /// `None` takes all types.
+    pub(crate) events: Option<Vec<String>>,
+    pub(crate) payload: Payload,
+    pub(crate) encoding: Encoding,
+    pub(crate) gzip: bool,
+    pub(crate) retry_expiry_ms: u64,
+    pub(crate) rate_limit_per_s: Option<f64>,
+    pub(crate) settings: Vec<SettingSpec>,
+    pub(crate) hosts: Vec<Template>,
+    pub(crate) auth: Vec<AuthSpec>,
+    pub(crate) request: RequestSpec,
+    pub(crate) batch: Option<BatchLimits>,
+    pub(crate) steps: Vec<Source>,
+    pub(crate) steps_accept: StatusSet,
+    pub(crate) batch_program: Option<Source>,
+    pub(crate) responses: Vec<ResponseRule>,
+    pub(crate) partials: Vec<PartialRule>,
+    pub(crate) cases: Vec<CaseFile>,
+    /// Filters and transforms of connections, shared over all definitions of a catalog.
+    pub(crate) cache: Arc<ProgramCache>,
+}
+
+impl Definition {
+    /// The folder's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn category(&self) -> &str {
+        &self.category
+    }
+
+    /// The service's own API documentation: a link.
+    #[must_use]
+    pub fn docs(&self) -> &str {
+        &self.docs
+    }
+
+    /// The folder's README.md; empty where it has none.
+    #[must_use]
+    pub fn readme(&self) -> &str {
+        self.readme.as_deref().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &[SettingSpec] {
+        &self.settings
+    }
+
+    #[must_use]
+    pub fn batch(&self) -> Option<BatchLimits> {
+        self.batch
+    }
+
+    /// Requests a second that the service declares to take.
+    #[must_use]
+    pub fn rate_limit_per_s(&self) -> Option<f64> {
+        self.rate_limit_per_s
+    }
+
+    /// A job that keeps failing on its own expires after this long.
+    #[must_use]
+    pub fn retry_expiry_ms(&self) -> u64 {
+        self.retry_expiry_ms
+    }
+
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// The types of event it takes; `None` for all.
+    #[must_use]
+    pub fn events(&self) -> Option<&[String]> {
+        self.events.as_deref()
+    }
+
+    /// How many recorded case files it has.
+    #[must_use]
+    pub fn case_files(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Compiles every program now. Without this call each is compiled on its first use.
+    ///
+    /// # Errors
+    /// The first program that does not compile, with its file and line.
+    pub fn compile(&self) -> Result<(), Error> {
+        self.programs().try_for_each(|source| self.program(source).map(|_| ()))
+    }
+
+    pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {
+        source.program(&self.settings)
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Source> {
+        self.steps
+            .iter()
+            .chain(&self.batch_program)
+            .chain(self.responses.iter().filter_map(|rule| rule.when.as_ref()))
+            .chain(self.partials.iter().map(|rule| &rule.failed))
+    }
+
+    pub(crate) fn takes(&self, event_type: &str) -> bool {
+        self.events.as_ref().is_none_or(|types| types.iter().any(|taken| taken == event_type))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

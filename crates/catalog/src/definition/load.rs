@@ -1,0 +1,481 @@
+//! Loads a definition from its folder's files: every error names file and line, and what to do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::raw::{RawAuth, RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
+use super::settings::{SettingSpec, SettingType};
+use super::{
+    AuthSpec, BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule,
+    Sender,
+};
+use crate::error::{Error, line_of};
+use crate::program::{ProgramCache, Role, Source};
+use crate::request::header_name;
+use crate::template::Template;
+use crate::marks;
+
+const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
+const HOUR_MS: u64 = 3_600_000;
+
+/// A definition's files, from the binary or from a directory.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    pub id: String,
+    /// Where it stands, for errors: `destinations/webhook`.
+    pub place: String,
+    /// Text by path within the folder: `cases/track.json`.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Folder {
+    /// Reads a definition's folder: its own files and those of `cases/`.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds a file that is no text.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut folder = Self {
+            id: name.unwrap_or_default(),
+            place: dir.display().to_string(),
+            files: BTreeMap::new(),
+        };
+        folder.read_files(dir, "")?;
+        let cases = dir.join("cases");
+        if cases.is_dir() {
+            folder.read_files(&cases, "cases/")?;
+        }
+        Ok(folder)
+    }
+
+    /// Whether a file is part of a definition. Pictures and editors' droppings are not.
+    pub(crate) fn holds(file: &str) -> bool {
+        !file.starts_with('.')
+            && [".toml", ".vrl", ".json", ".md"].iter().any(|ending| file.ends_with(ending))
+    }
+
+    fn read_files(&mut self, dir: &Path, prefix: &str) -> Result<(), Error> {
+        let unreadable = |path: &Path, problem: std::io::Error| Error::Unreadable {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        };
+        let entries = fs::read_dir(dir).map_err(|problem| unreadable(dir, problem))?;
+        for entry in entries {
+            let path = entry.map_err(|problem| unreadable(dir, problem))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_file() && Self::holds(&name) {
+                let text = fs::read_to_string(&path).map_err(|problem| unreadable(&path, problem))?;
+                self.files.insert(format!("{prefix}{name}"), text);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Definition {
+    /// Loads and checks a folder. Its programs are not compiled yet: see [`Definition::compile`].
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(folder: Folder) -> Result<Self, Error> {
+        Self::load_with(folder, Arc::default())
+    }
+
+    pub(crate) fn load_with(folder: Folder, cache: Arc<ProgramCache>) -> Result<Self, Error> {
+        check_id(&folder)?;
+        let text = folder.files.get("destination.toml").ok_or_else(|| Error::Definition {
+            place: folder.place.clone(),
+            problem: "has no destination.toml; see docs/reference/destination.md".to_owned(),
+        })?;
+        let raw: RawDefinition = toml::from_str(text).map_err(|problem| {
+            let line = problem.span().map_or(1, |span| line_of(text, span.start));
+            Error::Definition {
+                place: format!("{}/destination.toml:{line}", folder.place),
+                problem: problem.message().trim().to_owned(),
+            }
+        })?;
+        let settings = Loader { folder: &folder, text, settings: &[] }.settings(&raw)?;
+        Loader { folder: &folder, text, settings: &settings }.definition(raw, cache)
+    }
+}
+
+fn check_id(folder: &Folder) -> Result<(), Error> {
+    let first = folder.id.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let rest = folder
+        .id
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+    if first && rest && folder.id.len() <= model::Name::BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::Definition {
+        place: folder.place.clone(),
+        problem: "a folder's name is its id: use a-z, 0-9, '-', '_', beginning with a letter or \
+                  digit"
+            .to_owned(),
+    })
+}
+
+struct Loader<'a> {
+    folder: &'a Folder,
+    text: &'a str,
+    settings: &'a [SettingSpec],
+}
+
+impl Loader<'_> {
+    fn error(&self, span: &Range<usize>, problem: impl Into<String>) -> Error {
+        Error::Definition {
+            place: self.place(span.start),
+            problem: problem.into(),
+        }
+    }
+
+    fn place(&self, at: usize) -> String {
+        format!("{}/destination.toml:{}", self.folder.place, line_of(self.text, at))
+    }
+
+    fn settings(&self, raw: &RawDefinition) -> Result<Vec<SettingSpec>, Error> {
+        raw.settings.iter().map(|(name, spanned)| self.setting(name, spanned)).collect()
+    }
+
+    fn setting(&self, name: &str, spanned: &Spanned<RawSetting>) -> Result<SettingSpec, Error> {
+        let raw = spanned.get_ref();
+        let wrong = |problem: &str| {
+            Err(self.error(&spanned.span(), format!("[settings.{name}]: {problem}")))
+        };
+        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if name.is_empty() || !plain {
+            return wrong("a setting's name is made of a-z, 0-9 and '_'");
+        }
+        if raw.help.trim().is_empty() {
+            return wrong("help must say where to find it");
+        }
+        if raw.secret && !matches!(raw.kind, SettingType::String | SettingType::Url) {
+            return wrong("only a string or url can be secret");
+        }
+        if raw.default.is_some() && (raw.required || raw.secret) {
+            return wrong("a setting with a default is neither required nor secret");
+        }
+        if !raw.choices.is_empty() && raw.kind != SettingType::String {
+            return wrong("choices belong to string settings");
+        }
+        let spec = SettingSpec {
+            name: name.to_owned(),
+            kind: raw.kind,
+            required: raw.required,
+            secret: raw.secret,
+            default: raw.default.clone(),
+            choices: raw.choices.clone(),
+            help: raw.help.trim().to_owned(),
+        };
+        if let Some(default) = &spec.default
+            && let Err(problem) = spec.check(default)
+        {
+            return wrong(&format!("its default {problem}"));
+        }
+        Ok(spec)
+    }
+
+    fn definition(&self, raw: RawDefinition, cache: Arc<ProgramCache>) -> Result<Definition, Error> {
+        self.check_whole(&raw)?;
+        let hosts = raw
+            .hosts
+            .iter()
+            .map(|host| self.template(&host.span(), host.get_ref()))
+            .collect::<Result<_, _>>()?;
+        let auth = raw.auth.0.iter().map(|auth| self.auth(auth)).collect::<Result<Vec<_>, _>>()?;
+        let has_program = raw.payload == Payload::Program && raw.sender == Sender::Http;
+        Ok(Definition {
+            id: self.folder.id.clone(),
+            events: self.events(&raw)?,
+            rate_limit_per_s: self.rate(&raw)?,
+            hosts,
+            auth: auth.into_iter().flatten().collect(),
+            request: self.request(raw.request.as_ref())?,
+            steps: if has_program { self.steps(&raw)? } else { Vec::new() },
+            batch_program: raw
+                .batch
+                .as_ref()
+                .map(|batch| self.program_file(&batch.span(), "batch.vrl", Role::Batch))
+                .transpose()?,
+            batch: raw.batch.as_ref().map(|batch| self.batch(batch)).transpose()?,
+            responses: self.responses(&raw)?,
+            partials: self.partials(&raw)?,
+            cases: self.cases(),
+            name: raw.name,
+            category: raw.category,
+            docs: raw.docs,
+            readme: self.folder.files.get("README.md").cloned(),
+            sender: raw.sender,
+            payload: raw.payload,
+            encoding: raw.body,
+            gzip: raw.gzip,
+            retry_expiry_ms: match raw.retry_expiry {
+                RetryExpiry::Analytics => 4 * HOUR_MS,
+                RetryExpiry::Webhook => 72 * HOUR_MS,
+            },
+            settings: self.settings.to_vec(),
+            steps_accept: raw.steps_accept,
+            cache,
+        })
+    }
+
+    fn check_whole(&self, raw: &RawDefinition) -> Result<(), Error> {
+        let top = 0..0;
+        if raw.name.trim().is_empty() || raw.category.trim().is_empty() {
+            return Err(self.error(&top, "name and category must not be empty"));
+        }
+        if raw.sender == Sender::Blackhole {
+            return Ok(());
+        }
+        let has_url = raw.request.as_ref().is_some_and(|request| request.get_ref().url.is_some());
+        if raw.hosts.is_empty() && !has_url {
+            let problem = "say where requests may go: hosts = [\"api.example.com\"], or [request] url";
+            return Err(self.error(&top, problem));
+        }
+        if raw.payload == Payload::Event {
+            if !has_url {
+                return Err(self.error(&top, "payload = \"event\" needs [request] url"));
+            }
+            if raw.batch.is_some() || raw.steps.is_some() {
+                let problem = "payload = \"event\" has no programs: remove batch and steps";
+                return Err(self.error(&top, problem));
+            }
+        }
+        if let (Some(batch), Some(_)) = (&raw.batch, &raw.steps) {
+            return Err(self.error(&batch.span(), "a definition has either [batch] or steps"));
+        }
+        Ok(())
+    }
+
+    fn events(&self, raw: &RawDefinition) -> Result<Option<Vec<String>>, Error> {
+        let Some(types) = &raw.events else { return Ok(None) };
+        for kind in types {
+            if !EVENT_TYPES.contains(&kind.get_ref().as_str()) {
+                let problem = format!(
+                    "{:?} is no type of event: use {}",
+                    kind.get_ref(),
+                    EVENT_TYPES.join(", ")
+                );
+                return Err(self.error(&kind.span(), problem));
+            }
+        }
+        let types: Vec<String> = types.iter().map(|kind| kind.get_ref().clone()).collect();
+        let all = EVENT_TYPES.iter().all(|kind| types.iter().any(|taken| taken == kind));
+        Ok(if all { None } else { Some(types) })
+    }
+
+    fn rate(&self, raw: &RawDefinition) -> Result<Option<f64>, Error> {
+        let Some(rate) = &raw.rate_limit_per_s else { return Ok(None) };
+        if rate.get_ref().is_finite() && *rate.get_ref() > 0.0 {
+            return Ok(Some(*rate.get_ref()));
+        }
+        Err(self.error(&rate.span(), "rate_limit_per_s must be more than 0"))
+    }
+
+    fn template(&self, span: &Range<usize>, text: &str) -> Result<Template, Error> {
+        Template::parse(text, self.settings).map_err(|problem| self.error(span, problem))
+    }
+
+    /// `None` for kind "none".
+    fn auth(&self, raw: &RawAuth) -> Result<Option<AuthSpec>, Error> {
+        // serde gives no span inside a table that may be one of several: find the line by its kind.
+        let at = self.text.find(&format!("\"{}\"", raw.kind)).unwrap_or(0);
+        let span = at..at;
+        let need = |key: &str, value: &Option<String>| match value {
+            Some(text) => self.template(&span, text),
+            None => {
+                let problem = format!("[auth] kind = \"{}\" needs {key}", raw.kind);
+                Err(self.error(&span, problem))
+            }
+        };
+        let name = |key: &str, value: &Option<String>| match value {
+            Some(text) => header_name(text).map_err(|problem| self.error(&span, problem)),
+            None => Err(self.error(&span, format!("[auth] kind = \"{}\" needs {key}", raw.kind))),
+        };
+        let (spec, keys): (Option<AuthSpec>, &[&str]) = match raw.kind.as_str() {
+            "none" => (None, &[]),
+            "bearer" => {
+                (Some(AuthSpec::Bearer { token: need("token", &raw.token)? }), &["token"])
+            }
+            "basic" => {
+                let user = need("user", &raw.user)?;
+                let password = need("password", &raw.password)?;
+                (Some(AuthSpec::Basic { user, password }), &["user", "password"])
+            }
+            "header" => {
+                let value = need("value", &raw.value)?;
+                (Some(AuthSpec::Header { name: name("name", &raw.name)?, value }), &["name", "value"])
+            }
+            "query" => {
+                let value = need("value", &raw.value)?;
+                need("name", &raw.name)?;
+                let name = raw.name.clone().unwrap_or_default();
+                (Some(AuthSpec::Query { name, value }), &["name", "value"])
+            }
+            "standard_webhooks" => {
+                let secret = need("secret", &raw.secret)?;
+                (Some(AuthSpec::StandardWebhooks { secret }), &["secret"])
+            }
+            "hmac_sha1_hex" => {
+                let secret = need("secret", &raw.secret)?;
+                let header = name("header", &raw.header)?;
+                (Some(AuthSpec::HmacSha1Hex { header, secret }), &["header", "secret"])
+            }
+            "hmac_sha256_hex" => {
+                let secret = need("secret", &raw.secret)?;
+                let header = name("header", &raw.header)?;
+                let prefix = raw.prefix.clone().unwrap_or_default();
+                (
+                    Some(AuthSpec::HmacSha256Hex { header, secret, prefix }),
+                    &["header", "secret", "prefix"],
+                )
+            }
+            other => {
+                let problem = format!(
+                    "{other:?} is no kind of auth: use none, bearer, basic, header, query, \
+                     standard_webhooks, hmac_sha1_hex or hmac_sha256_hex"
+                );
+                return Err(self.error(&span, problem));
+            }
+        };
+        for key in auth_keys(raw) {
+            if !keys.contains(&key) {
+                let problem = format!("[auth] kind = \"{}\" has no {key}", raw.kind);
+                return Err(self.error(&span, problem));
+            }
+        }
+        Ok(spec)
+    }
+
+    fn request(&self, raw: Option<&Spanned<RawRequest>>) -> Result<RequestSpec, Error> {
+        let Some(spanned) = raw else { return Ok(RequestSpec::default()) };
+        let (span, raw) = (spanned.span(), spanned.get_ref());
+        let template = |text: &String| self.template(&span, text);
+        let mut headers = Vec::new();
+        for (name, value) in &raw.headers {
+            let name = header_name(name).map_err(|problem| self.error(&span, problem))?;
+            headers.push((name, template(value)?));
+        }
+        if let Some(name) = &raw.headers_setting {
+            let is_map = |spec: &&SettingSpec| spec.name == *name && spec.kind == SettingType::Map;
+            if !self.settings.iter().any(|spec| is_map(&spec)) {
+                let problem = format!("headers_setting: {name} is no setting of type \"map\"");
+                return Err(self.error(&span, problem));
+            }
+        }
+        Ok(RequestSpec {
+            method: raw.method.as_ref().map(template).transpose()?,
+            url: raw.url.as_ref().map(template).transpose()?,
+            headers,
+            headers_setting: raw.headers_setting.clone(),
+        })
+    }
+
+    fn batch(&self, spanned: &Spanned<RawBatch>) -> Result<BatchLimits, Error> {
+        let raw = spanned.get_ref();
+        let bytes_max = u64::try_from(crate::limits::BODY_BYTES_MAX).unwrap_or(u64::MAX);
+        if raw.events_max == 0 || raw.bytes_max == 0 || raw.bytes_max > bytes_max {
+            let problem =
+                format!("[batch] events_max must be at least 1, bytes_max 1 to {bytes_max}");
+            return Err(self.error(&spanned.span(), problem));
+        }
+        Ok(BatchLimits {
+            events_max: raw.events_max,
+            bytes_max: raw.bytes_max,
+            wait_ms: raw.wait_ms,
+        })
+    }
+
+    fn steps(&self, raw: &RawDefinition) -> Result<Vec<Source>, Error> {
+        let default = [Spanned::new(0..0, "event.vrl".to_owned())];
+        let names = raw.steps.as_deref().unwrap_or(&default);
+        if names.is_empty() {
+            return Err(self.error(&(0..0), "steps must name at least one program"));
+        }
+        names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let role = if index == 0 { Role::Event } else { Role::Step };
+                self.program_file(&name.span(), name.get_ref(), role)
+            })
+            .collect()
+    }
+
+    fn program_file(&self, span: &Range<usize>, file: &str, role: Role) -> Result<Source, Error> {
+        let Some(text) = self.folder.files.get(file) else {
+            return Err(self.error(span, format!("there is no {file} beside destination.toml")));
+        };
+        let path = format!("{}/{file}", self.folder.place);
+        let marked = marks::place(text, self.settings).map_err(|(at, problem)| {
+            Error::Definition { place: format!("{path}:{}", line_of(text, at)), problem }
+        })?;
+        Ok(Source::new(path, 1, marked, role))
+    }
+
+    fn inline(&self, source: &Spanned<String>, role: Role) -> Source {
+        let line = line_of(self.text, source.span().start);
+        let path = format!("{}/destination.toml", self.folder.place);
+        Source::new(path, line, source.get_ref().clone(), role)
+    }
+
+    fn responses(&self, raw: &RawDefinition) -> Result<Vec<ResponseRule>, Error> {
+        let mut rules = Vec::new();
+        for spanned in &raw.response {
+            let rule = spanned.get_ref();
+            if rule.status.is_none() && rule.when.is_none() {
+                return Err(self.error(&spanned.span(), "[[response]] needs status, when, or both"));
+            }
+            rules.push(ResponseRule {
+                status: rule.status.clone(),
+                when: rule.when.as_ref().map(|when| self.inline(when, Role::Response)),
+                result: rule.result,
+            });
+        }
+        Ok(rules)
+    }
+
+    fn partials(&self, raw: &RawDefinition) -> Result<Vec<PartialRule>, Error> {
+        let mut rules = Vec::new();
+        for spanned in &raw.partial {
+            if raw.batch.is_none() {
+                return Err(self.error(&spanned.span(), "[[partial]] needs [batch]"));
+            }
+            let rule = spanned.get_ref();
+            rules.push(PartialRule {
+                status: rule.status.clone(),
+                failed: self.inline(&rule.failed, Role::Partial),
+                result: rule.result,
+                rest: rule.rest,
+            });
+        }
+        Ok(rules)
+    }
+
+    fn cases(&self) -> Vec<CaseFile> {
+        let is_case = |path: &&String| path.starts_with("cases/") && path.ends_with(".json");
+        let files = self.folder.files.iter().filter(|(path, _)| is_case(path));
+        files.map(|(path, text)| CaseFile { path: path.clone(), text: text.clone() }).collect()
+    }
+}
+
+fn auth_keys(raw: &RawAuth) -> impl Iterator<Item = &'static str> {
+    [
+        ("token", raw.token.is_some()),
+        ("user", raw.user.is_some()),
+        ("password", raw.password.is_some()),
+        ("name", raw.name.is_some()),
+        ("value", raw.value.is_some()),
+        ("header", raw.header.is_some()),
+        ("secret", raw.secret.is_some()),
+        ("prefix", raw.prefix.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(key, present)| present.then_some(key))
+}

@@ -1,0 +1,174 @@
+//! `destination.toml` as it is written: the shapes that serde reads. `docs/reference/destination.md`
+//! says what each key means.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+
+use super::settings::SettingType;
+use super::{Encoding, Payload, Sender, Verdict};
+use crate::status::StatusSet;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDefinition {
+    pub(super) name: String,
+    pub(super) category: String,
+    #[serde(default)]
+    pub(super) docs: String,
+    #[serde(default = "http")]
+    pub(super) sender: Sender,
+    pub(super) events: Option<Vec<Spanned<String>>>,
+    #[serde(default = "program")]
+    pub(super) payload: Payload,
+    #[serde(default = "json")]
+    pub(super) body: Encoding,
+    #[serde(default)]
+    pub(super) gzip: bool,
+    #[serde(default)]
+    pub(super) retry_expiry: RetryExpiry,
+    pub(super) rate_limit_per_s: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(super) hosts: Vec<Spanned<String>>,
+    pub(super) steps: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) steps_accept: StatusSet,
+    #[serde(default)]
+    pub(super) auth: OneOrMany,
+    #[serde(default)]
+    pub(super) settings: BTreeMap<String, Spanned<RawSetting>>,
+    pub(super) request: Option<Spanned<RawRequest>>,
+    pub(super) batch: Option<Spanned<RawBatch>>,
+    #[serde(default)]
+    pub(super) response: Vec<Spanned<RawResponse>>,
+    #[serde(default)]
+    pub(super) partial: Vec<Spanned<RawPartial>>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RetryExpiry {
+    #[default]
+    Analytics,
+    Webhook,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSetting {
+    #[serde(rename = "type")]
+    pub(super) kind: SettingType,
+    #[serde(default)]
+    pub(super) required: bool,
+    #[serde(default)]
+    pub(super) secret: bool,
+    pub(super) default: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) choices: Vec<String>,
+    pub(super) help: String,
+}
+
+/// Every key of every kind: which belong to the kind is checked afterwards, so that a wrong one is
+/// named with its line.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuth {
+    pub(super) kind: String,
+    pub(super) token: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) value: Option<String>,
+    pub(super) header: Option<String>,
+    pub(super) secret: Option<String>,
+    pub(super) prefix: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRequest {
+    pub(super) method: Option<String>,
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) headers_setting: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBatch {
+    pub(super) events_max: u32,
+    pub(super) bytes_max: u64,
+    pub(super) wait_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawResponse {
+    pub(super) status: Option<StatusSet>,
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) result: Verdict,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPartial {
+    pub(super) status: Option<StatusSet>,
+    pub(super) failed: Spanned<String>,
+    #[serde(default = "refused")]
+    pub(super) result: Verdict,
+    #[serde(default = "delivered")]
+    pub(super) rest: Verdict,
+}
+
+fn http() -> Sender {
+    Sender::Http
+}
+
+fn program() -> Payload {
+    Payload::Program
+}
+
+fn json() -> Encoding {
+    Encoding::Json
+}
+
+fn refused() -> Verdict {
+    Verdict::Refused
+}
+
+fn delivered() -> Verdict {
+    Verdict::Delivered
+}
+
+/// `[auth]` or `[[auth]]`. Not an untagged enum: those swallow the reason of an error.
+#[derive(Default)]
+pub(super) struct OneOrMany(pub(super) Vec<RawAuth>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an [auth] table, or several [[auth]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMany, A::Error> {
+        RawAuth::deserialize(MapAccessDeserializer::new(map)).map(|auth| OneOrMany(vec![auth]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMany, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
+    }
+}

@@ -1,0 +1,190 @@
+//! What an author, or an operator, is told about a mistake.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::*;
+
+/// A definition's folder in memory.
+pub(crate) fn folder(id: &str, files: &[(&str, &str)]) -> Folder {
+    Folder {
+        id: id.to_owned(),
+        place: format!("destinations/{id}"),
+        files: files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
+    }
+}
+
+/// A definition with the least in it, and more lines of `destination.toml` behind those.
+pub(crate) fn define(top: &str, program: &str) -> Result<Definition, Error> {
+    let toml = format!("name = \"Test\"\ncategory = \"test\"\n{top}");
+    let files = [("destination.toml", toml.as_str()), ("event.vrl", program)];
+    let definition = Definition::load(folder("test", &files))?;
+    definition.compile()?;
+    Ok(definition)
+}
+
+fn check(top: &str, program: &str, expected: Expect) {
+    let told = match define(top, program) {
+        Ok(_) => "fine".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    expected.assert_eq(&told);
+}
+
+const HOSTS: &str = "hosts = [\"a.example.com\"]\n";
+
+#[test]
+fn mistakes_are_told_with_file_and_line() {
+    check(HOSTS, "null", expect!["fine"]);
+    check(
+        "hostz = []",
+        "null",
+        expect![[r#"destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"#]],
+    );
+    check(
+        "",
+        "null",
+        expect![[r#"destinations/test/destination.toml:1: say where requests may go: hosts = ["api.example.com"], or [request] url"#]],
+    );
+    check(
+        &format!("{HOSTS}[auth]\nkind = \"bearer\"\ntoken = \"{{{{secret.key}}}}\"\n"),
+        "null",
+        expect!["destinations/test/destination.toml:5: {{secret.key}} names no setting; add [settings.key]"],
+    );
+    check(
+        &format!("{HOSTS}[auth]\nkind = \"basic\"\nuser = \"u\"\n"),
+        "null",
+        expect![[r#"destinations/test/destination.toml:5: [auth] kind = "basic" needs password"#]],
+    );
+    check(
+        &format!("{HOSTS}[auth]\nkind = \"bearer\"\ntoken = \"t\"\nsecret = \"u\"\n"),
+        "null",
+        expect![[r#"destinations/test/destination.toml:5: [auth] kind = "bearer" has no secret"#]],
+    );
+    check(
+        &format!("{HOSTS}[settings.a]\ntype = \"text\"\nhelp = \"h\"\n"),
+        "null",
+        expect!["destinations/test/destination.toml:5: unknown variant `text`, expected one of `string`, `number`, `integer`, `boolean`, `url`, `list`, `map`"],
+    );
+    check(
+        &format!("{HOSTS}[[response]]\nstatus = 999\nresult = \"delivered\"\n"),
+        "null",
+        expect!["destinations/test/destination.toml:5: 999 is no HTTP status: use 100 to 599"],
+    );
+    check(
+        &format!("{HOSTS}[batch]\nevents_max = 1\nbytes_max = 1\nwait_ms = 1\n"),
+        "null",
+        expect!["destinations/test/destination.toml:4: there is no batch.vrl beside destination.toml"],
+    );
+}
+
+#[test]
+fn a_programs_mistakes_are_told_with_file_and_line() {
+    check(
+        HOSTS,
+        "x = 1\ny = nothing(x)\n{}",
+        expect![[r#"destinations/test/event.vrl:2: call to undefined function, undefined function, did you mean "string"?"#]],
+    );
+    check(
+        HOSTS,
+        "x = 1\n\nstring(.event.userId)",
+        expect!["destinations/test/event.vrl:3: unhandled error, expression can result in runtime error, handle the error case to ensure runtime success"],
+    );
+    check(
+        HOSTS,
+        "a = \"\n{{secret.key}}\"",
+        expect!["destinations/test/event.vrl:2: {{secret.key}} names no secret setting; add [settings.key] with secret = true"],
+    );
+    check(
+        HOSTS,
+        "x = .\nx",
+        expect!["destinations/test/event.vrl:1: '.' alone means nothing here: write .event, .settings"],
+    );
+    check(
+        HOSTS,
+        ".settings.x = 1\nnull",
+        expect!["destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"],
+    );
+    check(
+        &format!("{HOSTS}[[response]]\nwhen = '.body.x = 1'\nresult = \"delivered\"\n"),
+        "null",
+        expect!["destinations/test/destination.toml:5: mutation of read-only value, mutation of read-only value"],
+    );
+}
+
+#[test]
+fn network_clock_and_environment_are_out_of_reach() {
+    for call in [
+        "now()", "uuid_v4()", "get_env_var!(\"HOME\")", "get_hostname!()", "random_int!(0, 1)",
+        "log(\"x\")", "http_request!(\"http://x\")", "dns_lookup!(\"x\")", "parse_xml!(\"x\")",
+        "decode_gzip!(\"x\")", "unflatten({})", "get_secret(\"x\")", "to_regex!(\"x\")",
+    ] {
+        let error = define(HOSTS, call).unwrap_err().to_string();
+        assert!(error.contains("undefined function"), "{call}: {error}");
+    }
+}
+
+const SETTINGS: &str = r#"
+hosts = ["a.example.com"]
+[settings.api_key]
+type = "string"
+required = true
+secret = true
+help = "see the console"
+[settings.region]
+type = "string"
+default = "US"
+choices = ["US", "EU"]
+help = "where"
+[settings.url]
+type = "url"
+help = "where to"
+[settings.limit]
+type = "integer"
+help = "how many"
+"#;
+
+fn check_settings(raw: serde_json::Value, expected: Expect) {
+    let definition = define(SETTINGS, "null").unwrap();
+    let raw: BTreeMap<String, serde_json::Value> = serde_json::from_value(raw).unwrap();
+    let told = match definition.check_settings(&raw) {
+        Ok(checked) => format!("{:?} {:?}", checked.values, checked.secrets),
+        Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    };
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn settings_are_checked_and_secrets_kept_apart() {
+    check_settings(
+        json!({"api_key": "k", "limit": 3}),
+        expect![[r#"{"limit": Number(3), "region": String("US")} {"api_key": Secret(****)}"#]],
+    );
+    check_settings(
+        json!({"apikey": "k", "region": "AP", "url": "ftp://x", "limit": 1.5}),
+        expect![[r#"
+            apikey: is no setting of test; did you mean api_key?
+            api_key: is required: see the console
+            limit: must be a integer
+            region: must be one of US, EU
+            url: must begin with https:// or http://, not ftp:"#]],
+    );
+    check_settings(
+        json!({"api_key": "two\nlines", "url": "https://u:p@x", "entirely_other": 1}),
+        expect![[r#"
+            entirely_other: is no setting of test; it knows: api_key, limit, region, url
+            api_key: has a line break or another control character in it; check what was pasted
+            url: must not hold a user name or password"#]],
+    );
+}
+
+#[test]
+fn programs_know_the_types_of_settings() {
+    // A setting with a default is always a string: no `!` needed.
+    define(SETTINGS, r#"{"url": "https://a.example.com/" + .settings.region}"#).unwrap();
+    // An optional one may be null.
+    assert!(define(SETTINGS, r#"{"url": upcase(.settings.url)}"#).is_err());
+    define(SETTINGS, r#"if .settings.has_api_key { null } else { {} }"#).unwrap();
+}

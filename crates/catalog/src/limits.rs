@@ -1,0 +1,70 @@
+//! The limits of programs and of what they make. They are constants, not options: a definition that
+//! runs on one system must run on every other.
+
+use std::time::Duration;
+
+/// The least stack of a thread that runs programs. Values may be nested as deep as a program's time
+/// allows, and are cloned and dropped by recursion; a stack overflow cannot be caught.
+pub const STACK_BYTES_MIN: usize = 8 * 1024 * 1024;
+
+/// The stack of the thread that parses and compiles a program.
+pub const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// A program's source.
+pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
+/// Brackets of any kind inside one another.
+pub const BRACKET_DEPTH_MAX: usize = 48;
+/// `!` after `!`.
+pub const NOT_RUN_MAX: usize = 8;
+/// Operators of one chain, and `else if` after `else if`: the compiler walks both by recursion.
+pub const CHAIN_MAX: usize = 100;
+/// Nodes inside one another in the parsed program, chains not counted.
+pub const AST_DEPTH_MAX: usize = 128;
+/// Closures of one program; inside one another. Compiling is exponential in their nesting.
+pub const CLOSURES_MAX: usize = 12;
+pub const CLOSURE_DEPTH_MAX: usize = 4;
+/// Function calls inside one another, through their arguments.
+pub const CALL_DEPTH_MAX: usize = 16;
+/// `if` inside `if`.
+pub const IF_DEPTH_MAX: usize = 16;
+/// Assignments: compiling is quadratic in them (200 take 0.3 s).
+pub const ASSIGNMENTS_MAX: usize = 200;
+/// Regular expressions of one program, and the length of one: a short one may compile to megabytes.
+pub const REGEXES_MAX: usize = 16;
+pub const REGEX_BYTES_MAX: usize = 512;
+/// Parts of one template string: each may insert a long text.
+pub const TEMPLATE_PARTS_MAX: usize = 32;
+/// An index in a path, written or made: an array is filled up to it.
+pub const INDEX_MAX: usize = 1_000;
+
+/// Expressions that one run may evaluate.
+pub const STEPS_MAX: u32 = 100_000;
+/// How long one run may take.
+pub const RUN_TIME_MAX: Duration = Duration::from_millis(50);
+/// Bytes that one run may hold at a time, beyond what was live before it.
+pub const LIVE_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// What one call of `replace`, `join`, `encode_json` may return.
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// What one call of `parse_json`, `parse_url`, `parse_query_string` may be given.
+pub const PARSE_BYTES_MAX: usize = 256 * 1024;
+/// Elements of an array that `split`, `push`, `append` return.
+pub const ELEMENTS_MAX: usize = 10_000;
+/// Segments of a path given to `set`.
+pub const PATH_SEGMENTS_MAX: usize = 32;
+
+/// The body of one request, and the entries of one batch.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A request's URL.
+pub const URL_BYTES_MAX: usize = 8 * 1024;
+/// One header's value.
+pub const HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Headers of a request, before auth.
+pub const HEADERS_MAX: usize = 64;
+/// Requests that one run may ask for.
+pub const REQUESTS_MAX: usize = 16;
+/// How much of a program's own text is kept of a reason.
+pub const DETAIL_BYTES_MAX: usize = 1_000;
+
+const _: () = assert!(PARSE_BYTES_MAX >= model::limits::RECORD_BYTES_MAX);
+const _: () = assert!(COMPILE_STACK_BYTES >= 8 * STACK_BYTES_MIN);

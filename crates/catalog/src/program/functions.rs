@@ -1,0 +1,123 @@
+//! The functions that programs may call: pure ones only, and none whose one call could take a
+//! process' memory or time.
+
+use std::sync::LazyLock;
+
+use vrl::compiler::Function;
+
+use super::own;
+
+/// VRL's own. Left out are all that reach clock, randomness, network, environment, files or log; and
+/// those whose output has no bound that their input has (`decode_gzip`), whose recursion has none
+/// (`parse_xml`, `unflatten`), or which `own` replaces.
+const STANDARD: &[&str] = &[
+    "abs",
+    "array",
+    "bool",
+    "camelcase",
+    "ceil",
+    "compact",
+    "contains",
+    "contains_all",
+    "decode_base16",
+    "decode_base64",
+    "decode_percent",
+    "del",
+    "downcase",
+    "encode_base16",
+    "encode_base64",
+    "encode_percent",
+    "ends_with",
+    "exists",
+    "filter",
+    "find",
+    "flatten",
+    "float",
+    "floor",
+    "for_each",
+    "format_int",
+    "format_timestamp",
+    "from_entries",
+    "from_unix_timestamp",
+    "get",
+    "includes",
+    "int",
+    "is_array",
+    "is_boolean",
+    "is_empty",
+    "is_float",
+    "is_integer",
+    "is_ipv4",
+    "is_ipv6",
+    "is_json",
+    "is_null",
+    "is_nullish",
+    "is_object",
+    "is_string",
+    "is_timestamp",
+    "kebabcase",
+    "keys",
+    "length",
+    "map_keys",
+    "map_values",
+    "match",
+    "match_any",
+    "merge",
+    "mod",
+    "object",
+    "object_from_array",
+    "parse_duration",
+    "parse_float",
+    "parse_int",
+    "parse_regex",
+    "parse_timestamp",
+    "pascalcase",
+    "pop",
+    "remove",
+    "round",
+    "screamingsnakecase",
+    "slice",
+    "snakecase",
+    "starts_with",
+    "string",
+    "strip_whitespace",
+    "strlen",
+    "timestamp",
+    "to_bool",
+    "to_entries",
+    "to_float",
+    "to_int",
+    "to_string",
+    "to_unix_timestamp",
+    "truncate",
+    "unique",
+    "upcase",
+    "values",
+    "zip",
+];
+
+static ALLOWED: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
+    let mut functions = vrl::stdlib::all();
+    functions.retain(|function| STANDARD.contains(&function.identifier()));
+    functions.extend(own::all());
+    functions
+});
+
+/// All functions that a program may call.
+pub(super) fn allowed() -> &'static [Box<dyn Function>] {
+    &ALLOWED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_function_exists_in_this_version_of_vrl() {
+        let all = vrl::stdlib::all();
+        for name in STANDARD {
+            assert!(all.iter().any(|function| function.identifier() == *name), "{name}");
+        }
+        assert_eq!(allowed().len(), STANDARD.len() + own::all().len());
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs a program under limits of steps, time and memory, and survives its panics.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use vrl::compiler::runtime::{Runtime, Terminate};
+use vrl::compiler::{ExpressionError, TimeZone};
+use vrl::value::Value;
+
+use super::{Program, Scope, own};
+use crate::alloc::live_bytes;
+use crate::error::shorten;
+use crate::limits::{DETAIL_BYTES_MAX, LIVE_BYTES_MAX, RUN_TIME_MAX, STEPS_MAX};
+
+/// Why a run gave no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The program said `abort`, with this message.
+    Aborted(String),
+    /// An error at run time.
+    Failed(String),
+    /// Over a limit, or a panic.
+    Limit(String),
+}
+
+/// Not the system's own zone: what a program makes of a time may not depend on where it runs.
+static UTC: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::parse("UTC").unwrap_or_default());
+
+/// How often the clock is read: every so many steps.
+const STEPS_PER_CLOCK: u32 = 64;
+
+/// Runs `program` to its end.
+///
+/// Time is not an argument here, against the house's rule: this clock decides nothing about an
+/// event but that its program has run away, and a caller cannot lend one to a running program.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn run(
+    program: &Program,
+    scope: &mut Scope<'_>,
+    runtime: &mut Runtime,
+) -> Result<Value, Stop> {
+    let started = Instant::now();
+    let bytes_at_start = live_bytes();
+    let mut steps = 0_u32;
+    let mut over = None;
+    let mut control = || {
+        steps += 1;
+        if steps > STEPS_MAX {
+            over = Some(format!("more than {STEPS_MAX} steps"));
+        } else if live_bytes().wrapping_sub(bytes_at_start) > LIVE_BYTES_MAX {
+            over = Some(format!("more than {LIVE_BYTES_MAX} bytes of memory"));
+        } else if steps.is_multiple_of(STEPS_PER_CLOCK) && started.elapsed() > RUN_TIME_MAX {
+            over = Some(format!("longer than {} ms", RUN_TIME_MAX.as_millis()));
+        }
+        if over.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        runtime.resolve_with_control(scope, &program.vrl, &UTC, &mut control)
+    }));
+    match outcome {
+        Ok(resolved) => {
+            runtime.clear();
+            resolved.map_err(|terminated| stop(terminated, over))
+        }
+        Err(_) => {
+            // What the panic left in the old one is not worth a look.
+            *runtime = Runtime::default();
+            Err(Stop::Limit("the program panicked".to_owned()))
+        }
+    }
+}
+
+fn stop(terminated: Terminate, over: Option<String>) -> Stop {
+    match terminated {
+        Terminate::Interrupted => {
+            let function = own::take_over().map(str::to_owned);
+            Stop::Limit(over.or(function).unwrap_or_else(|| "over a limit".to_owned()))
+        }
+        Terminate::Abort(ExpressionError::Abort { message, .. }) => {
+            Stop::Aborted(shorten(&message.unwrap_or_default(), DETAIL_BYTES_MAX).to_owned())
+        }
+        Terminate::Abort(error) | Terminate::Error(error) => {
+            Stop::Failed(shorten(&error.to_string(), DETAIL_BYTES_MAX).to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

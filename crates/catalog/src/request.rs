@@ -1,0 +1,309 @@
+//! A request as a program planned it: checked, but without secrets and auth.
+
+use std::fmt;
+
+use bytes::Bytes;
+use url::Url;
+use vrl::value::{ObjectMap, Value};
+
+use crate::binding::Binding;
+use crate::definition::{Definition, Encoding};
+use crate::encode::{self, scalar_text};
+use crate::json;
+use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, URL_BYTES_MAX};
+use crate::marks;
+
+/// A request that may still hold marks in place of secrets: only `Transformer::finish` resolves them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestPlan {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Body,
+}
+
+/// A body with the way it was encoded, which says how a secret in it must be escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Empty,
+    /// An event's own bytes, as the log holds them: never looked at.
+    Event(Bytes),
+    Json(Bytes),
+    Ndjson(Bytes),
+    Form(Bytes),
+    Text(Bytes),
+}
+
+impl Body {
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        match self {
+            Self::Empty => &NONE,
+            Self::Event(bytes)
+            | Self::Json(bytes)
+            | Self::Ndjson(bytes)
+            | Self::Form(bytes)
+            | Self::Text(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn content_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty => None,
+            Self::Event(_) | Self::Json(_) => Some("application/json"),
+            Self::Ndjson(_) => Some("application/x-ndjson"),
+            Self::Form(_) => Some("application/x-www-form-urlencoded"),
+            Self::Text(_) => Some("text/plain; charset=utf-8"),
+        }
+    }
+}
+
+impl RequestPlan {
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Body bytes before compression.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.body.bytes().len()
+    }
+
+    /// Method and URL as a person may see them: no query string, no secrets.
+    #[must_use]
+    pub fn request_line(&self, definition: &Definition) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        format!("{} {}", self.method, marks::show(url, &definition.settings))
+    }
+}
+
+impl fmt::Debug for RequestPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers and query may hold what an operator typed into settings: show neither.
+        f.debug_struct("RequestPlan")
+            .field("method", &self.method)
+            .field("url", &self.url.split('?').next().unwrap_or_default())
+            .field("body_bytes", &self.body_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Plans one request from a program's object, over the definition's defaults.
+///
+/// # Errors
+/// What is not allowed about it: the event is rejected as a bad request.
+pub(crate) fn plan(
+    binding: &Binding,
+    definition: &Definition,
+    mut asked: ObjectMap,
+) -> Result<RequestPlan, String> {
+    let method = match asked.remove("method") {
+        None | Some(Value::Null) => binding.method.clone(),
+        Some(method) => text_of("method", &method)?,
+    };
+    check_method(&method)?;
+    let mut url = match asked.remove("url") {
+        None | Some(Value::Null) => {
+            binding.url.clone().ok_or("the request has no url, and [request] gives none")?
+        }
+        Some(url) => text_of("url", &url)?,
+    };
+    match asked.remove("query") {
+        None | Some(Value::Null) => {}
+        Some(query) => push_query(&mut url, &query)?,
+    }
+    let mut headers = binding.headers.clone();
+    match asked.remove("headers") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(map)) => merge_headers(&mut headers, map)?,
+        Some(other) => return Err(format!("headers must be an object, not {}", other.kind_str())),
+    }
+    let encoding = match asked.remove("encoding") {
+        None | Some(Value::Null) => definition.encoding,
+        Some(name) => encoding_of(&name)?,
+    };
+    let body = match asked.remove("body") {
+        None | Some(Value::Null) => Body::Empty,
+        Some(value) => encode_body(encoding, &value)?,
+    };
+    if let Some(key) = asked.keys().next() {
+        return Err(format!(
+            "{key:?} is no part of a request: use method, url, query, headers, body, encoding"
+        ));
+    }
+    let url = binding.check_url(&url)?;
+    let request = RequestPlan { method, url, headers, body };
+    binding.check_marks(&request)?;
+    Ok(request)
+}
+
+fn text_of(what: &str, value: &Value) -> Result<String, String> {
+    value
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("{what} must be a string, not {}", value.kind_str()))
+}
+
+fn check_method(method: &str) -> Result<(), String> {
+    if ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&method) {
+        return Ok(());
+    }
+    Err(format!("{method:?} is no method: use GET, POST, PUT, PATCH, DELETE or HEAD"))
+}
+
+fn push_query(url: &mut String, query: &Value) -> Result<(), String> {
+    let pairs = encode::form(query).map_err(|_| "query must be an object".to_owned())?;
+    append_query(url, &pairs);
+    Ok(())
+}
+
+/// Appends encoded pairs to a URL, before its fragment if it has one.
+pub(crate) fn append_query(url: &mut String, pairs: &str) {
+    if pairs.is_empty() {
+        return;
+    }
+    // A fragment is never sent.
+    if let Some(at) = url.find('#') {
+        url.truncate(at);
+    }
+    match url.find('?') {
+        None => url.push('?'),
+        Some(at) if at + 1 == url.len() => {}
+        Some(_) => url.push('&'),
+    }
+    url.push_str(pairs);
+}
+
+fn merge_headers(headers: &mut Vec<(String, String)>, map: ObjectMap) -> Result<(), String> {
+    for (name, value) in map {
+        let name = header_name(name.as_str())?;
+        headers.retain(|(known, _)| *known != name);
+        if value.is_null() {
+            continue;
+        }
+        let text = scalar_text(&value)
+            .ok_or_else(|| format!("header {name} must be a string, not {}", value.kind_str()))?;
+        check_header_value(&name, &text)?;
+        headers.push((name, text));
+    }
+    if headers.len() > HEADERS_MAX {
+        return Err(format!("{} headers: the limit is {HEADERS_MAX}", headers.len()));
+    }
+    Ok(())
+}
+
+/// A header's name in lower case.
+///
+/// # Errors
+/// It is no name, or one that belongs to the connection and not to the request.
+pub(crate) fn header_name(name: &str) -> Result<String, String> {
+    const OURS: [&str; 12] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
+        return Err(format!("{name:?} is no header name"));
+    }
+    let lower = name.to_ascii_lowercase();
+    if OURS.contains(&lower.as_str()) {
+        return Err(format!("header {lower} is set by Fairlane itself"));
+    }
+    Ok(lower)
+}
+
+/// # Errors
+/// Control characters: with a line break in it, event data could add headers or requests of its own.
+pub(crate) fn check_header_value(name: &str, value: &str) -> Result<(), String> {
+    if value.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(format!("header {name} has a line break or control character in it"));
+    }
+    if value.len() > HEADER_BYTES_MAX {
+        return Err(format!("header {name} is longer than {HEADER_BYTES_MAX} bytes"));
+    }
+    Ok(())
+}
+
+fn encoding_of(name: &Value) -> Result<Encoding, String> {
+    match name.to_str() {
+        Some("json") => Ok(Encoding::Json),
+        Some("form") => Ok(Encoding::Form),
+        Some("ndjson") => Ok(Encoding::Ndjson),
+        Some("text") => Ok(Encoding::Text),
+        _ => Err("encoding must be json, form, ndjson or text".to_owned()),
+    }
+}
+
+fn encode_body(encoding: Encoding, value: &Value) -> Result<Body, String> {
+    match encoding {
+        Encoding::Json => Ok(Body::Json(body_json(value, BODY_BYTES_MAX)?.into())),
+        Encoding::Form => Ok(Body::Form(encode::form(value)?.into())),
+        Encoding::Text => match value.to_str() {
+            Some(text) => Ok(Body::Text(Bytes::copy_from_slice(text.as_bytes()))),
+            None => Err(format!("a text body must be a string, not {}", value.kind_str())),
+        },
+        Encoding::Ndjson => {
+            let Value::Array(items) = value else {
+                return Err(format!("an ndjson body must be a list, not {}", value.kind_str()));
+            };
+            let mut lines = Vec::new();
+            for item in items {
+                lines.extend(body_json(item, BODY_BYTES_MAX.saturating_sub(lines.len()))?);
+                lines.push(b'\n');
+            }
+            Ok(Body::Ndjson(lines.into()))
+        }
+    }
+}
+
+fn body_json(value: &Value, bytes_max: usize) -> Result<Vec<u8>, String> {
+    json::write(value, bytes_max).map_err(|problem| format!("the body is {problem}"))
+}
+
+/// Parses a URL strictly: what the parser would quietly change about its path is refused instead.
+///
+/// # Errors
+/// It is no URL, or not one that a request may have.
+pub(crate) fn strict_url(text: &str) -> Result<Url, String> {
+    if text.len() > URL_BYTES_MAX {
+        return Err(format!("the url is longer than {URL_BYTES_MAX} bytes"));
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        return Err("the url has a space, backslash or control character in it: use \
+                    encode_path_segment and query"
+            .to_owned());
+    }
+    let url = Url::parse(text).map_err(|problem| format!("the url is none: {problem}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the url has a user name or password in it: use [auth]".to_owned());
+    }
+    let path = text
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['?', '#']).next().unwrap_or_default())
+        .and_then(|rest| rest.split_once('/'))
+        .map_or("", |(_, path)| path);
+    let is_dots = |segment: &str| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    };
+    if path.split('/').any(is_dots) {
+        return Err("the url's path has a '.' or '..' segment".to_owned());
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Templates: strings of `destination.toml` with `{{settings.x}}` and `{{secret.x}}` in them.
+
+use model::registry::CheckedSettings;
+
+use crate::definition::settings::SettingSpec;
+use crate::encode;
+use crate::marks;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Setting(String),
+    Secret { name: String, index: usize },
+}
+
+impl Template {
+    /// # Errors
+    /// A placeholder that names no setting, or is not closed.
+    pub(crate) fn parse(text: &str, settings: &[SettingSpec]) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            let Some((inside, tail)) = after.split_once("}}") else {
+                return Err(format!("{text:?} opens \"{{{{\" without \"}}}}\""));
+            };
+            parts.push(placeholder(inside.trim(), settings)?);
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The text with values and secrets in it, or `None` where one of them is not set.
+    pub(crate) fn reveal(&self, settings: &CheckedSettings) -> Option<String> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Setting(name) => out.push_str(&value_text(settings, name)?),
+                Part::Secret { name, .. } => out.push_str(settings.secrets.get(name)?.reveal()),
+            }
+        }
+        Some(out)
+    }
+
+    /// The text with values in it and marks in place of secrets, or `None` where one is not set.
+    pub(crate) fn marked(&self, settings: &CheckedSettings) -> Option<String> {
+        self.fill(settings, |out, value| out.push_str(value))
+    }
+
+    /// As [`Template::marked`], for a URL: a value behind the host is percent-encoded, so that no
+    /// setting can add a path segment or a parameter.
+    pub(crate) fn marked_url(&self, settings: &CheckedSettings) -> Option<String> {
+        self.fill(settings, |out, value| {
+            let in_host = match out.split_once("://") {
+                Some((_, behind)) => !behind.contains(['/', '?']),
+                None => true,
+            };
+            if in_host && !marks::leads(out) {
+                out.push_str(value);
+            } else {
+                out.push_str(&encode::component(value));
+            }
+        })
+    }
+
+    fn fill(
+        &self,
+        settings: &CheckedSettings,
+        mut push: impl FnMut(&mut String, &str),
+    ) -> Option<String> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Setting(name) => push(&mut out, &value_text(settings, name)?),
+                Part::Secret { name, index } => {
+                    settings.secrets.get(name)?;
+                    out.push_str(&marks::mark(*index));
+                }
+            }
+        }
+        Some(out)
+    }
+}
+
+fn placeholder(inside: &str, settings: &[SettingSpec]) -> Result<Part, String> {
+    let (name, secret) = match inside.split_once('.') {
+        Some(("settings", name)) => (name, false),
+        Some(("secret", name)) => (name, true),
+        _ => {
+            return Err(format!(
+                "{{{{{inside}}}}} is no placeholder: write {{{{settings.NAME}}}} or {{{{secret.NAME}}}}"
+            ));
+        }
+    };
+    let Some(index) = settings.iter().position(|setting| setting.name == name) else {
+        return Err(format!("{{{{{inside}}}}} names no setting; add [settings.{name}]"));
+    };
+    let is_secret = settings.get(index).is_some_and(|setting| setting.secret);
+    match (is_secret, secret) {
+        (true, true) => Ok(Part::Secret { name: name.to_owned(), index }),
+        (false, false) => Ok(Part::Setting(name.to_owned())),
+        (true, false) => Err(format!("{name} is a secret: write {{{{secret.{name}}}}}")),
+        (false, true) => Err(format!("{name} is no secret: write {{{{settings.{name}}}}}")),
+    }
+}
+
+fn value_text(settings: &CheckedSettings, name: &str) -> Option<String> {
+    match settings.values.get(name)? {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Null => None,
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! A transformer: everything that turns one connection's events into requests, and answers into
+//! results. One for each lane.
+//!
+//! ```text
+//! event --integrations--> filter --> transform --> event types --> program --> requests | entry
+//!            |              |           |              |             |
+//!            '--------------'-- filtered(reason) ------'-------------'--> or rejected(reason)
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::registry::CheckedSettings;
+use model::{FilterReason, RejectReason};
+use vrl::compiler::runtime::Runtime;
+use vrl::value::Value;
+
+use crate::binding::Binding;
+use crate::definition::{Definition, Payload, Sender};
+use crate::error::Error;
+use crate::events::{self, Head};
+use crate::finish::{self, FinalRequest};
+use crate::judge::{self, Judged};
+use crate::json;
+use crate::limits::BODY_BYTES_MAX;
+use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
+use crate::program::{Program, Role, Scope, Source, Stop, run};
+use crate::request::{Body, RequestPlan};
+
+mod reply;
+
+/// What an event, or a batch, or a step came to.
+#[derive(Debug)]
+pub enum Planned {
+    /// Send these, in any order. With `then`, give their responses to [`Transformer::next_step`];
+    /// without, the job ends with them. A blackhole's event sends nothing and is delivered.
+    Send { requests: Vec<RequestPlan>, then: Option<StepState> },
+    /// Gather it with others of its [`Entry::group`] for [`Transformer::batch`].
+    Entry(Entry),
+    Filtered(FilterReason, String),
+    Rejected(RejectReason, String),
+}
+
+/// One event's part of a batch.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub(crate) value: Value,
+    pub(crate) group: Option<String>,
+    bytes: usize,
+}
+
+impl Entry {
+    /// A batch holds entries of one group.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// Its size as JSON, for the batch's limit.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Where a look-up-then-write stands.
+#[derive(Debug, Clone)]
+pub struct StepState {
+    /// The step that runs next.
+    step: usize,
+    event: Value,
+    state: Value,
+}
+
+/// The answer to one request of a step.
+#[derive(Debug, Clone)]
+pub struct StepResponse {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Transformer {
+    definition: Arc<Definition>,
+    binding: Binding,
+    destination_names: Vec<String>,
+    filter: Option<Arc<Program>>,
+    transform: Option<Arc<Program>>,
+    runtime: Runtime,
+}
+
+impl Transformer {
+    /// `destination_names`: by which an event's `integrations` may switch this destination off; case
+    /// does not matter.
+    ///
+    /// # Errors
+    /// The filter, the transform or one of the definition's programs does not compile, or the
+    /// settings make no usable request.
+    pub fn new(
+        definition: Arc<Definition>,
+        settings: CheckedSettings,
+        destination_names: &[String],
+        filter: Option<&str>,
+        transform: Option<&str>,
+    ) -> Result<Self, Error> {
+        definition.compile()?;
+        let binding = Binding::new(&definition, &settings)?;
+        let program = |role, text: Option<&str>| {
+            text.map(|text| definition.cache.program(role, text)).transpose()
+        };
+        Ok(Self {
+            binding,
+            destination_names: destination_names.to_vec(),
+            filter: program(Role::Filter, filter)?,
+            transform: program(Role::Transform, transform)?,
+            definition,
+            runtime: Runtime::default(),
+        })
+    }
+
+    #[must_use]
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// Plans one event. `has_integrations`: the log's flag; without it they are not looked for.
+    pub fn event(&mut self, event: &Bytes, has_integrations: bool) -> Planned {
+        self.try_event(event, has_integrations).unwrap_or_else(Planned::from)
+    }
+
+    fn try_event(&mut self, event: &Bytes, has_integrations: bool) -> Result<Planned, Refusal> {
+        if has_integrations && events::switched_off(event, &self.destination_names) {
+            return Err(Refusal::filtered(FilterReason::Integrations));
+        }
+        let untouched = self.filter.is_none() && self.transform.is_none();
+        if untouched {
+            self.check_type_of(event)?;
+            if self.definition.sender == Sender::Blackhole {
+                return Ok(Planned::Send { requests: Vec::new(), then: None });
+            }
+            if self.definition.payload == Payload::Event {
+                return self.forward(event.clone());
+            }
+        }
+        let mut tree = json::parse(event)
+            .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
+        if !untouched {
+            self.apply_filter(&mut tree)?;
+            let changed = self.apply_transform(&mut tree)?;
+            let kind = tree.as_object().and_then(|members| members.get("type"));
+            if !self.definition.takes(kind.and_then(Value::to_str).unwrap_or_default()) {
+                return Err(Refusal::filtered(FilterReason::EventType));
+            }
+            if self.definition.sender == Sender::Blackhole {
+                return Ok(Planned::Send { requests: Vec::new(), then: None });
+            }
+            if self.definition.payload == Payload::Event {
+                return if changed { self.forward(written(&tree)?) } else { self.forward(event.clone()) };
+            }
+        }
+        self.run_steps(StepState { step: 0, event: tree, state: Value::Null }, Vec::new())
+    }
+
+    /// Reads the type without building a tree, and only where the definition cares.
+    fn check_type_of(&self, event: &[u8]) -> Result<(), Refusal> {
+        if self.definition.events.is_none() {
+            return Ok(());
+        }
+        let head: Head<'_> = serde_json::from_slice(event).map_err(|problem| {
+            Refusal::rejected(RejectReason::TransformFailed, problem.to_string())
+        })?;
+        if self.definition.takes(&head.kind) {
+            return Ok(());
+        }
+        Err(Refusal::filtered(FilterReason::EventType))
+    }
+
+    fn apply_filter(&mut self, tree: &mut Value) -> Result<(), Refusal> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        match run(filter, &mut Scope::Root(tree), &mut self.runtime) {
+            Ok(Value::Boolean(true)) => Ok(()),
+            Ok(Value::Boolean(false)) | Err(Stop::Aborted(_)) => {
+                Err(Refusal::filtered(FilterReason::Filter))
+            }
+            Ok(other) => Err(Refusal::rejected(
+                RejectReason::TransformFailed,
+                format!("the filter's value is {}, not true or false", other.kind_str()),
+            )),
+            Err(stop) => Err(Refusal::stopped("filter", stop)),
+        }
+    }
+
+    /// Whether there was a transform.
+    fn apply_transform(&mut self, tree: &mut Value) -> Result<bool, Refusal> {
+        let Some(transform) = &self.transform else { return Ok(false) };
+        match run(transform, &mut Scope::Root(tree), &mut self.runtime) {
+            Ok(_) => {}
+            Err(Stop::Aborted(message)) => {
+                return Err(Refusal::Filtered(FilterReason::Transform, message));
+            }
+            Err(stop) => return Err(Refusal::stopped("transform", stop)),
+        }
+        match tree {
+            Value::Object(_) => Ok(true),
+            Value::Null => Err(Refusal::filtered(FilterReason::Transform)),
+            other => Err(Refusal::rejected(
+                RejectReason::TransformFailed,
+                format!("the transform made the event {}, not an object", other.kind_str()),
+            )),
+        }
+    }
+
+    /// The event's own bytes are the body.
+    fn forward(&self, event: Bytes) -> Result<Planned, Refusal> {
+        let no_url = || bad_request("the url needs a setting that is not set".to_owned());
+        let url = self.binding.url.as_deref().ok_or_else(no_url)?;
+        let request = RequestPlan {
+            method: self.binding.method.clone(),
+            url: self.binding.check_url(url).map_err(bad_request)?,
+            headers: self.binding.headers.clone(),
+            body: Body::Event(event),
+        };
+        Ok(Planned::Send { requests: vec![request], then: None })
+    }
+
+    /// One request of a batch's entries, which must be of one group.
+    pub fn batch(&mut self, entries: Vec<Entry>) -> Planned {
+        self.try_batch(entries).unwrap_or_else(Planned::from)
+    }
+
+    fn try_batch(&mut self, entries: Vec<Entry>) -> Result<Planned, Refusal> {
+        let group = entries.first().and_then(|entry| entry.group.clone());
+        if entries.iter().any(|entry| entry.group != group) {
+            return Err(bad_request("the batch mixes entries of different groups".to_owned()));
+        }
+        let Some(source) = &self.definition.batch_program else {
+            return Err(bad_request("the definition has no batch.vrl".to_owned()));
+        };
+        let program = self.program(source)?;
+        let entries = Value::Array(entries.into_iter().map(|entry| entry.value).collect());
+        let group = group.map_or(Value::Null, Value::from);
+        let mut scope = Scope::Named(vec![
+            (ENTRIES, Slot::Read(&entries)),
+            (SETTINGS, Slot::Read(&self.binding.settings)),
+            (GROUP, Slot::Read(&group)),
+        ]);
+        let value = run(&program, &mut scope, &mut self.runtime)
+            .map_err(|stop| Refusal::stopped("batch.vrl", stop))?;
+        match self.reply(value)? {
+            reply::Reply::Requests { requests, .. } if requests.len() == 1 => {
+                Ok(Planned::Send { requests, then: None })
+            }
+            reply::Reply::Requests { requests, .. } => Err(bad_request(format!(
+                "batch.vrl made {} requests: a batch is one",
+                requests.len()
+            ))),
+            reply::Reply::Entry(_) => Err(bad_request("batch.vrl made an entry".to_owned())),
+        }
+    }
+
+    /// Goes on with the next step. `responses` are those to the step's requests, in their order.
+    pub fn next_step(&mut self, state: StepState, responses: &[StepResponse]) -> Planned {
+        let responses = responses.iter().map(response_value).collect();
+        self.run_steps(state, responses).unwrap_or_else(Planned::from)
+    }
+
+    /// Whether a step's answer with this status goes to the next step. Any other is judged, and ends
+    /// the attempt.
+    #[must_use]
+    pub fn step_accepts(&self, status: u16) -> bool {
+        (200..300).contains(&status) || self.definition.steps_accept.contains(status)
+    }
+
+    /// Runs steps until one of them asks for requests, or all have run.
+    fn run_steps(
+        &mut self,
+        mut at: StepState,
+        mut responses: Vec<Value>,
+    ) -> Result<Planned, Refusal> {
+        let definition = Arc::clone(&self.definition);
+        while let Some(source) = definition.steps.get(at.step) {
+            let program = self.program(source)?;
+            let last = at.step + 1 == definition.steps.len();
+            // A later step sees the event as it came, whatever this one does to it.
+            let kept = if last { Value::Null } else { at.event.clone() };
+            let answers = Value::Array(std::mem::take(&mut responses));
+            let mut scope = Scope::Named(vec![
+                (EVENT, Slot::Change(&mut at.event)),
+                (SETTINGS, Slot::Read(&self.binding.settings)),
+                (STATE, Slot::Read(&at.state)),
+                (RESPONSES, Slot::Read(&answers)),
+            ]);
+            let value = run(&program, &mut scope, &mut self.runtime)
+                .map_err(|stop| Refusal::stopped(source.file(), stop))?;
+            let (requests, state) = match self.reply(value)? {
+                reply::Reply::Entry(entry) => return Ok(Planned::Entry(entry)),
+                reply::Reply::Requests { requests, state } => (requests, state),
+            };
+            at = StepState { step: at.step + 1, event: kept, state };
+            if !requests.is_empty() {
+                let then = (!last).then_some(at);
+                return Ok(Planned::Send { requests, then });
+            }
+        }
+        Err(Refusal::Filtered(FilterReason::Destination, "no request".to_owned()))
+    }
+
+    fn program(&self, source: &Source) -> Result<Arc<Program>, Refusal> {
+        // Compiled when the transformer was made: this only looks it up.
+        self.definition.program(source).map_err(|error| {
+            Refusal::rejected(RejectReason::TransformFailed, error.to_string())
+        })
+    }
+
+    /// Judges the answer to a request that carried `jobs` jobs. Header names in any case.
+    #[must_use]
+    pub fn judge(
+        &self,
+        status: u16,
+        headers: &[(String, String)],
+        body: &[u8],
+        jobs: usize,
+    ) -> Judged {
+        judge::judge(&self.definition, status, headers, body, jobs)
+    }
+
+    /// Places secrets and auth. `message_id` and `now_unix_s` (the attempt's time) go into
+    /// signatures; a batch takes the messageId of its first event.
+    #[must_use]
+    pub fn finish(
+        &self,
+        request: &RequestPlan,
+        message_id: &str,
+        now_unix_s: u64,
+    ) -> FinalRequest {
+        finish::finish(&self.binding, &self.definition, request, message_id, now_unix_s)
+    }
+}
+
+fn response_value(response: &StepResponse) -> Value {
+    let mut map = vrl::value::ObjectMap::new();
+    map.insert("status".into(), Value::from(response.status));
+    map.insert("headers".into(), judge::headers_value(&response.headers));
+    map.insert("body".into(), judge::body_value(&response.body));
+    Value::Object(map)
+}
+
+fn written(tree: &Value) -> Result<Bytes, Refusal> {
+    json::write(tree, BODY_BYTES_MAX)
+        .map(Bytes::from)
+        .map_err(|problem| Refusal::rejected(RejectReason::TransformLimit, problem))
+}
+
+/// The two ways in which an event does not become a request.
+#[derive(Debug)]
+enum Refusal {
+    Filtered(FilterReason, String),
+    Rejected(RejectReason, String),
+}
+
+impl Refusal {
+    fn filtered(reason: FilterReason) -> Self {
+        Self::Filtered(reason, String::new())
+    }
+
+    fn rejected(reason: RejectReason, detail: impl Into<String>) -> Self {
+        Self::Rejected(reason, detail.into())
+    }
+
+    /// A program that gave no value.
+    fn stopped(what: &str, stop: Stop) -> Self {
+        match stop {
+            Stop::Limit(limit) => {
+                Self::rejected(RejectReason::TransformLimit, format!("{what}: {limit}"))
+            }
+            Stop::Failed(problem) | Stop::Aborted(problem) => {
+                Self::rejected(RejectReason::TransformFailed, format!("{what}: {problem}"))
+            }
+        }
+    }
+}
+
+fn bad_request(problem: String) -> Refusal {
+    Refusal::Rejected(RejectReason::BadRequest, problem)
+}
+
+impl From<Refusal> for Planned {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Filtered(reason, detail) => Self::Filtered(reason, detail),
+            Refusal::Rejected(reason, detail) => Self::Rejected(reason, detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! One attempt: events into requests, requests sent, answers judged.
+//!
+//! ```text
+//!   jobs with their events
+//!     -> plan:  filtered or rejected at once, or units of work      (no I/O, in the shard's turn)
+//!     -> run:   each unit's requests one after the other, judged    (a task of its own)
+//!     -> Done:  one result for each job, and what a person may want to know of it
+//! ```
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catalog::{Entry, Judged, Planned, RequestPlan, StepResponse, StepState, Transformer};
+use http::HeaderValue;
+use model::{AttemptId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
+use scheduler::{Job, Results};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::http::Failed;
+use crate::http::request::{BadRequest, prepare};
+use crate::http::send::{self, Client, Reuse, Sent};
+use crate::lane::AttemptResult;
+use crate::message_id::message_id;
+use crate::plan::Plan;
+
+/// A job with its event.
+pub(crate) struct Loaded {
+    pub(crate) job: Job,
+    pub(crate) event: Bytes,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) has_integrations: bool,
+}
+
+/// An attempt under way.
+pub(crate) struct Attempt {
+    pub(crate) id: AttemptId,
+    pub(crate) lane: LaneId,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) jobs: Vec<Loaded>,
+}
+
+/// An attempt that has ended.
+pub(crate) struct Done {
+    pub(crate) attempt: AttemptId,
+    pub(crate) lane: LaneId,
+    pub(crate) jobs: Vec<Loaded>,
+    pub(crate) results: Results,
+    pub(crate) latency_us: u64,
+    pub(crate) report: Report,
+}
+
+/// What is told of an attempt: for dead letters, samples and the status.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) result: Option<AttemptResult>,
+    /// Empty where nothing went wrong.
+    pub(crate) detail: Cow<'static, str>,
+    pub(crate) status: Option<u16>,
+    pub(crate) response: Bytes,
+    /// The last request, with secrets not yet placed.
+    pub(crate) request: Option<RequestPlan>,
+}
+
+/// Requests that belong together, and the jobs they are for.
+pub(crate) struct Unit {
+    requests: Vec<RequestPlan>,
+    then: Option<StepState>,
+    /// Indexes into the attempt's jobs.
+    jobs: Vec<usize>,
+}
+
+/// What planning made of an attempt: some jobs may have ended already.
+pub(crate) struct Planning {
+    pub(crate) results: Vec<Option<JobResult>>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) report: Report,
+}
+
+impl Planning {
+    /// Turns the jobs' events into requests. Runs programs, no I/O.
+    pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
+        let count = attempt.jobs.len();
+        let mut planning =
+            Self { results: vec![None; count], units: Vec::new(), report: Report::default() };
+        let mut groups: Vec<(Vec<Entry>, Vec<usize>)> = Vec::new();
+        for (index, loaded) in attempt.jobs.iter().enumerate() {
+            match transformer.event(&loaded.event, loaded.has_integrations) {
+                Planned::Entry(entry) => {
+                    // Entries of one group go together; a batch rarely has more than one.
+                    let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
+                        entries.first().is_some_and(|first| first.group() == entry.group())
+                    };
+                    match groups.iter_mut().find(same) {
+                        Some((entries, jobs)) => {
+                            entries.push(entry);
+                            jobs.push(index);
+                        }
+                        None => groups.push((vec![entry], vec![index])),
+                    }
+                }
+                planned => planning.add(planned, vec![index]),
+            }
+        }
+        for (entries, jobs) in groups {
+            planning.add(transformer.batch(entries), jobs);
+        }
+        planning
+    }
+
+    fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
+        let result = match planned {
+            // The blackhole: nothing to send is delivered.
+            Planned::Send { requests, then: None } if requests.is_empty() => JobResult::Delivered,
+            Planned::Send { requests, then } => {
+                self.units.push(Unit { requests, then, jobs });
+                return;
+            }
+            Planned::Filtered(reason, detail) => {
+                self.report.detail = Cow::Owned(detail);
+                JobResult::Filtered(reason)
+            }
+            Planned::Rejected(reason, detail) => {
+                self.report.result = Some(AttemptResult::Other(reason.as_str()));
+                self.report.detail = Cow::Owned(detail);
+                JobResult::Rejected(reason)
+            }
+            Planned::Entry(_) => {
+                self.report.detail = Cow::Borrowed("the batch program made an entry");
+                JobResult::Rejected(RejectReason::TransformFailed)
+            }
+        };
+        self.settle(&jobs, |_| result);
+    }
+
+    fn settle(&mut self, jobs: &[usize], result: impl Fn(usize) -> JobResult) {
+        for (place, job) in jobs.iter().enumerate() {
+            if let Some(slot) = self.results.get_mut(*job) {
+                *slot = Some(result(place));
+            }
+        }
+    }
+
+    /// The results of all jobs. A job that nothing was said of failed on our own account.
+    pub(crate) fn into_results(self) -> (Results, Report) {
+        let filled = |result: Option<JobResult>| result.unwrap_or(JobResult::Failed(Failure::Ours));
+        let results = match self.results.as_slice() {
+            [one] => Results::All(filled(*one)),
+            _ => Results::Each(self.results.into_iter().map(filled).collect()),
+        };
+        (results, self.report)
+    }
+}
+
+/// Sends an attempt's requests.
+pub(crate) struct Runner {
+    pub(crate) client: Rc<Client>,
+    pub(crate) transformer: Rc<RefCell<Transformer>>,
+    pub(crate) response_bytes_kept: usize,
+}
+
+impl Runner {
+    /// Sends what was planned, unit after unit, and gives the result of every job. Cancel safe:
+    /// dropping the future closes the connection in use.
+    pub(crate) async fn run(self, attempt: Attempt, mut planning: Planning) -> Done {
+        let began = Instant::now();
+        let deadline = began + attempt.plan.attempt_timeout;
+        for unit in std::mem::take(&mut planning.units) {
+            let jobs = unit.jobs.clone();
+            let judged = self.run_unit(&attempt, unit, deadline, &mut planning.report).await;
+            match judged {
+                Judged::All(result) => planning.settle(&jobs, |_| result),
+                Judged::Each(results) => planning.settle(&jobs, |place| {
+                    results.get(place).copied().unwrap_or(JobResult::Failed(Failure::Ours))
+                }),
+            }
+        }
+        let latency_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (results, report) = planning.into_results();
+        Done {
+            attempt: attempt.id,
+            lane: attempt.lane,
+            jobs: attempt.jobs,
+            results,
+            latency_us,
+            report,
+        }
+    }
+
+    /// Step after step: each gives its answers to the next.
+    async fn run_unit(
+        &self,
+        attempt: &Attempt,
+        unit: Unit,
+        deadline: Instant,
+        report: &mut Report,
+    ) -> Judged {
+        let Unit { mut requests, mut then, jobs } = unit;
+        let first = jobs.first().and_then(|index| attempt.jobs.get(*index));
+        let id = first.and_then(|loaded| message_id(&loaded.event)).unwrap_or_default();
+        loop {
+            let is_step = then.is_some();
+            let mut responses = Vec::with_capacity(if is_step { requests.len() } else { 0 });
+            let mut judged = Judged::All(JobResult::Delivered);
+            for request in requests {
+                let answer = match self.send(attempt, request, &id, deadline, report).await {
+                    Ok(answer) => answer,
+                    Err(result) => return Judged::All(result),
+                };
+                let transformer = self.transformer.borrow();
+                if is_step && transformer.step_accepts(answer.status) {
+                    let Answer { status, body, headers } = answer;
+                    responses.push(StepResponse { status, headers, body });
+                    continue;
+                }
+                judged = transformer.judge(answer.status, &answer.headers, &answer.body, jobs.len());
+                if is_step || judged != Judged::All(JobResult::Delivered) {
+                    report.detail = Cow::Owned(format!("answer {}", answer.status));
+                    return judged;
+                }
+            }
+            let Some(state) = then else { return judged };
+            let planned = self.transformer.borrow_mut().next_step(state, &responses);
+            match planned {
+                Planned::Send { requests: more, then: further } => {
+                    requests = more;
+                    then = further;
+                }
+                Planned::Filtered(reason, detail) => {
+                    report.detail = Cow::Owned(detail);
+                    return Judged::All(JobResult::Filtered(reason));
+                }
+                Planned::Rejected(reason, detail) => {
+                    report.detail = Cow::Owned(detail);
+                    return Judged::All(JobResult::Rejected(reason));
+                }
+                Planned::Entry(_) => {
+                    report.detail = Cow::Borrowed("a later step made an entry");
+                    return Judged::All(JobResult::Rejected(RejectReason::TransformFailed));
+                }
+            }
+        }
+    }
+
+    /// Sends one request, twice where an idle connection had died.
+    async fn send(
+        &self,
+        attempt: &Attempt,
+        request: RequestPlan,
+        message_id: &str,
+        deadline: Instant,
+        report: &mut Report,
+    ) -> Result<Answer, JobResult> {
+        let mut reuse = Reuse::Allowed;
+        let sent = loop {
+            let now_unix_s = Clock::unix().0 / 1_000;
+            let last = self.transformer.borrow().finish(&request, message_id, now_unix_s);
+            let prepared = prepare(&last.method, last.url, last.headers, last.body)
+                .map_err(|problem| bad_request(report, &problem))?;
+            let destination = attempt.plan.connection.destination;
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            match self.client.send(destination, prepared, reuse, timeout).await {
+                Sent::Stale if reuse == Reuse::Allowed => reuse = Reuse::Never,
+                sent => break sent,
+            }
+        };
+        report.request = Some(request);
+        match sent {
+            Sent::Answered(answer) => {
+                report.result = Some(AttemptResult::Status(answer.status));
+                report.status = Some(answer.status);
+                report.response = head(&answer.body, self.response_bytes_kept);
+                Ok(Answer::of(answer))
+            }
+            Sent::Failed(Failed { failure, detail }) => {
+                report.result = Some(AttemptResult::Other(failure.as_str()));
+                report.status = None;
+                report.response = Bytes::new();
+                report.detail = Cow::Owned(detail);
+                Err(JobResult::Failed(failure))
+            }
+            Sent::Stale => Err(JobResult::Failed(Failure::Indeterminate)),
+        }
+    }
+}
+
+fn bad_request(report: &mut Report, problem: &BadRequest) -> JobResult {
+    report.result = Some(AttemptResult::Other(RejectReason::BadRequest.as_str()));
+    report.detail = Cow::Owned(problem.to_string());
+    JobResult::Rejected(RejectReason::BadRequest)
+}
+
+/// The first bytes of a body. A copy where the body is longer, so that a few kept bytes do not
+/// keep a connection's whole buffer alive.
+fn head(body: &Bytes, bytes_max: usize) -> Bytes {
+    match body.get(..bytes_max) {
+        Some(head) if head.len() < body.len() => Bytes::copy_from_slice(head),
+        _ => body.clone(),
+    }
+}
+
+/// An answer as programs see it.
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn of(answer: send::Answer) -> Self {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = answer.headers.iter();
+        Self {
+            status: answer.status,
+            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+            body: answer.body,
+        }
+    }
+}

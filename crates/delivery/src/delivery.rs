@@ -1,0 +1,402 @@
+//! The handle: everything that other threads may ask of delivery.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use catalog::Catalog;
+use eventlog::EventLog;
+use model::lane::LaneStatus;
+use model::{ConnectionId, LaneId, Offset, OutcomeCounts, Registry};
+use store::{DeadLetterSelection, LaneKind, NewLane, Store};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::dial::{Dialer, tls_connector};
+use crate::http::pool::Pool;
+use crate::http::resolver::Resolver;
+use crate::http::send::Client;
+use crate::lane::LaneSpec;
+use crate::options::Options;
+use crate::plan::{Plans, plans};
+use crate::retention::Retention;
+use crate::shard::{Command, Parts, Shard, Steer, fresh_progress};
+
+mod begin;
+#[cfg(test)]
+mod tests;
+
+pub use begin::start;
+
+/// Delivery at work. A handle: cloning it is cheap, and any thread may call it. Dropping the last
+/// one without [`Delivery::shutdown`] is like a crash: some deliveries may be repeated.
+#[derive(Clone)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Arc<Options>,
+    log: EventLog,
+    store: Store,
+    catalog: Arc<ArcSwap<Catalog>>,
+    shards: Vec<Handle>,
+    /// One change of the configuration at a time.
+    state: tokio::sync::Mutex<State>,
+    retention: Mutex<Option<Retention>>,
+}
+
+/// One shard's thread.
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct State {
+    registry: Arc<Registry>,
+    /// Connections that have a live lane.
+    live: HashSet<ConnectionId>,
+}
+
+/// What a new configuration changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyReport {
+    pub added: usize,
+    pub changed: usize,
+    pub removed: usize,
+    /// Connections whose lanes are held because the configuration does not let them work: name
+    /// and reason.
+    pub problems: Vec<(String, String)>,
+}
+
+/// Whether every accepted event is accounted for, over all live lanes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Balance {
+    pub lanes: usize,
+    /// Jobs: one event for one connection.
+    pub accepted: u64,
+    pub counts: OutcomeCounts,
+    pub pending: u64,
+    /// Attempts since start that may have arrived or not: each may have become a duplicate.
+    pub indeterminate: u64,
+    /// Lanes that have settled more than was accepted, which cannot be.
+    pub wrong: Vec<String>,
+}
+
+impl Balance {
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.wrong.is_empty() && self.accepted == self.counts.settled() + self.pending
+    }
+}
+
+/// Waits this many commands, at most, for a busy shard.
+const COMMANDS_MAX: usize = 64;
+
+impl Delivery {
+    /// Brings a new configuration, or a new catalog, into force: new connections get lanes that
+    /// begin at the log's end, changed ones go on with their next attempt, removed ones stop.
+    /// Attempts under way finish as they began. Not cancel safe: let it finish.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: nothing was changed. [`Error::Ended`].
+    pub async fn apply(&self, registry: Arc<Registry>) -> Result<ApplyReport, Error> {
+        let inner = &self.inner;
+        let mut state = inner.state.lock().await;
+        let (catalog, options) = (inner.catalog.load_full(), Arc::clone(&inner.options));
+        let new_registry = Arc::clone(&registry);
+        let plans = blocking(move || Ok(plans(&new_registry, &catalog, &options))).await?;
+        let problems = problems(&plans);
+
+        let mut added: Vec<ConnectionId> =
+            plans.keys().filter(|id| !state.live.contains(id)).copied().collect();
+        added.sort_unstable();
+        let start = inner.log.end();
+        let (store, new) = (inner.store.clone(), added.clone());
+        let lanes = blocking(move || {
+            let kind = LaneKind::Live;
+            let new: Vec<NewLane> =
+                new.iter().map(|id| NewLane { connection: *id, kind, start }).collect();
+            Ok(store.add_lanes(&new)?)
+        })
+        .await?;
+
+        let mut report =
+            ApplyReport { added: added.len(), problems, ..ApplyReport::default() };
+        let specs = added.iter().zip(lanes).filter_map(|(connection, lane)| {
+            let plan = Arc::clone(plans.get(connection)?);
+            let progress = fresh_progress(lane, start);
+            Some(LaneSpec { plan, kind: LaneKind::Live, start, progress, staggered: false })
+        });
+        let specs: Vec<LaneSpec> = specs.collect();
+        state.live = plans.keys().copied().collect();
+        state.registry = registry;
+        self.spread(plans, specs, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Gives each shard its plans and its new lanes.
+    async fn spread(
+        &self,
+        plans: Plans,
+        specs: Vec<LaneSpec>,
+        report: &mut ApplyReport,
+    ) -> Result<(), Error> {
+        let count = self.inner.shards.len();
+        let mut plans_of: Vec<Plans> = vec![HashMap::new(); count];
+        for (connection, plan) in plans {
+            if let Some(plans) = plans_of.get_mut(shard_of(connection, count)) {
+                plans.insert(connection, plan);
+            }
+        }
+        let mut specs_of: Vec<Vec<LaneSpec>> = (0..count).map(|_| Vec::new()).collect();
+        for spec in specs {
+            if let Some(specs) = specs_of.get_mut(shard_of(spec.plan.connection.id, count)) {
+                specs.push(spec);
+            }
+        }
+        for ((shard, plans), lanes) in self.inner.shards.iter().zip(plans_of).zip(specs_of) {
+            let applied = shard.ask(|done| Command::Apply { plans, done }).await?;
+            report.changed += applied.changed;
+            report.removed += applied.removed.len();
+            let store = self.inner.store.clone();
+            // At once, not with the next commit: the connection may come back.
+            blocking(move || {
+                applied.removed.into_iter().try_for_each(|lane| Ok(store.finish_lane(lane)?))
+            })
+            .await?;
+            shard.ask(|done| Command::Add { lanes, done }).await?;
+        }
+        Ok(())
+    }
+
+    /// All lanes, by number. Empty after shutdown.
+    pub async fn lanes(&self) -> Vec<LaneStatus> {
+        self.statuses(None).await
+    }
+
+    /// The live lane of a connection.
+    pub async fn lane(&self, connection: &str) -> Option<LaneStatus> {
+        let id = self.connection(connection).await.ok()?;
+        self.statuses(Some(id)).await.into_iter().find(|lane| lane.connection == connection)
+    }
+
+    async fn statuses(&self, connection: Option<ConnectionId>) -> Vec<LaneStatus> {
+        let mut all = Vec::new();
+        for shard in &self.inner.shards {
+            let asked = shard.ask(|reply| Command::Status { connection, reply }).await;
+            all.extend(asked.unwrap_or_default());
+        }
+        all.sort_unstable_by_key(|status| status.lane);
+        all
+    }
+
+    /// Stops a connection's lanes until [`Delivery::resume`]. Attempts under way finish.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConnection`], [`Error::Ended`].
+    pub async fn hold(&self, connection: &str) -> Result<(), Error> {
+        self.steer(connection, Steer::Hold).await
+    }
+
+    /// Lets a connection's lanes go on, whatever they were stopped for.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConnection`], [`Error::Ended`].
+    pub async fn resume(&self, connection: &str) -> Result<(), Error> {
+        self.steer(connection, Steer::Resume).await
+    }
+
+    /// Tries one job of a stopped connection now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConnection`], [`Error::Ended`].
+    pub async fn probe(&self, connection: &str) -> Result<(), Error> {
+        self.steer(connection, Steer::Probe).await
+    }
+
+    async fn steer(&self, connection: &str, steer: Steer) -> Result<(), Error> {
+        let connection = self.connection(connection).await?;
+        self.shard(connection)?.ask(|done| Command::Steer { connection, steer, done }).await
+    }
+
+    /// Queues dead letters to be tried again, each in its connection's redelivery lane, and
+    /// returns how many of each connection.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Ended`].
+    pub async fn redeliver(
+        &self,
+        selection: DeadLetterSelection,
+    ) -> Result<Vec<(ConnectionId, u64)>, Error> {
+        let store = self.inner.store.clone();
+        let queued = blocking(move || Ok(store.request_redelivery(&selection)?)).await?;
+        for (connection, _) in &queued {
+            let connection = *connection;
+            self.shard(connection)?.send(Command::Redeliver { connection }).await?;
+        }
+        Ok(queued)
+    }
+
+    /// Delivers the records of `from..to` once more to a connection, in a lane of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConnection`], [`Error::EmptyRange`] (also where the log no longer or not
+    /// yet has any of it), [`Error::Store`], [`Error::Ended`].
+    pub async fn replay(
+        &self,
+        connection: &str,
+        from: Offset,
+        to: Offset,
+    ) -> Result<LaneId, Error> {
+        let inner = &self.inner;
+        let connection = self.connection(connection).await?;
+        let from = from.max(inner.log.first());
+        let to = to.min(inner.log.end());
+        if from >= to {
+            return Err(Error::EmptyRange { from, to });
+        }
+        let registry = Arc::clone(&inner.state.lock().await.registry);
+        let (catalog, options) = (inner.catalog.load_full(), Arc::clone(&inner.options));
+        let kind = LaneKind::Replay { id: Clock::unix().0, from, to };
+        let store = inner.store.clone();
+        let (lane, plan) = blocking(move || {
+            let lane = store.add_lane(connection, kind, from)?;
+            let one = only(&registry, connection);
+            Ok((lane, plans(&one, &catalog, &options).remove(&connection)))
+        })
+        .await?;
+        let plan = plan.ok_or(Error::Ended)?;
+        let progress = fresh_progress(lane, from);
+        let spec = LaneSpec { plan, kind, start: from, progress, staggered: false };
+        self.shard(connection)?.ask(|done| Command::Add { lanes: vec![spec], done }).await?;
+        Ok(lane)
+    }
+
+    /// The sums over all live lanes.
+    pub async fn balance(&self) -> Balance {
+        let mut balance = Balance::default();
+        let live = self.inner.state.lock().await.registry.connections.clone();
+        let names: HashSet<&str> = live.iter().map(|one| one.name.as_str()).collect();
+        for lane in self.lanes().await {
+            let indeterminate = lane.attempts.iter().find(|(result, _)| result == "indeterminate");
+            balance.indeterminate += indeterminate.map_or(0, |(_, count)| *count);
+            if !names.contains(lane.connection.as_str()) {
+                continue;
+            }
+            balance.lanes += 1;
+            balance.accepted += lane.accepted;
+            balance.pending += lane.pending;
+            balance.counts.delivered += lane.counts.delivered;
+            balance.counts.rejected += lane.counts.rejected;
+            balance.counts.expired += lane.counts.expired;
+            for (sum, one) in balance.counts.filtered.iter_mut().zip(lane.counts.filtered) {
+                *sum += one;
+            }
+            if lane.counts.settled() > lane.accepted {
+                balance.wrong.push(lane.connection);
+            }
+        }
+        balance
+    }
+
+    /// Starts nothing new, lets attempts under way finish within `deadline`, saves everything,
+    /// and ends. Lanes cannot be asked afterwards.
+    pub async fn shutdown(self, deadline: Duration) {
+        let inner = &self.inner;
+        let retention = lock(&inner.retention).take();
+        let mut waits = Vec::new();
+        for shard in &inner.shards {
+            let (done, drained) = oneshot::channel();
+            if shard.send(Command::Drain { within: deadline, done }).await.is_ok() {
+                waits.push(drained);
+            }
+        }
+        for drained in waits {
+            // A shard that is gone has nothing left to drain.
+            let _ = drained.await;
+        }
+        let threads: Vec<_> =
+            inner.shards.iter().filter_map(|shard| lock(&shard.thread).take()).collect();
+        let ended = blocking(move || {
+            retention.into_iter().for_each(Retention::end);
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a shard's thread panicked");
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "waiting for the shards failed");
+        }
+    }
+
+    async fn connection(&self, name: &str) -> Result<ConnectionId, Error> {
+        let state = self.inner.state.lock().await;
+        let connection = state.registry.connection_named(name);
+        connection.map(|one| one.id).ok_or_else(|| Error::NoSuchConnection(name.to_owned()))
+    }
+
+    fn shard(&self, connection: ConnectionId) -> Result<&Handle, Error> {
+        let shards = &self.inner.shards;
+        shards.get(shard_of(connection, shards.len())).ok_or(Error::Ended)
+    }
+}
+
+impl Handle {
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| Error::Ended)
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| Error::Ended)
+    }
+}
+
+/// Which shard serves a connection's lanes: all of them, for their connections and caches.
+fn shard_of(connection: ConnectionId, shards: usize) -> usize {
+    usize::try_from(connection.0).unwrap_or(0) % shards.max(1)
+}
+
+fn problems(plans: &Plans) -> Vec<(String, String)> {
+    let problem = |plan: &Arc<crate::plan::Plan>| {
+        let problem = plan.work.as_ref().err()?.clone();
+        Some((plan.connection.name.to_string(), problem))
+    };
+    let mut problems: Vec<_> = plans.values().filter_map(problem).collect();
+    problems.sort_unstable();
+    problems
+}
+
+/// The part of a registry that one connection needs.
+fn only(registry: &Registry, connection: ConnectionId) -> Registry {
+    let connections: Vec<_> =
+        registry.connections.iter().filter(|one| one.id == connection).cloned().collect();
+    let destination = connections.first().and_then(|one| registry.destination(one.destination));
+    let source = connections.first().and_then(|one| registry.source(one.source));
+    Registry {
+        sources: source.into_iter().cloned().collect(),
+        destinations: destination.into_iter().cloned().collect(),
+        connections,
+    }
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,7 @@
+//! The whole path: a real log, store and catalog, real sockets, receivers of every kind.
+
+mod configuration;
+mod dead_letters;
+mod outcomes;
+mod restart;
+mod world;

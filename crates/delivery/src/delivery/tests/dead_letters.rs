@@ -1,0 +1,109 @@
+//! Dead letters, and what brings them back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use model::{Offset, RejectReason};
+use store::{DeadLetterFilter, DeadLetterSelection};
+
+use super::world::{Receiver, Reply, World, wait_for};
+
+/// A receiver that refuses odd ids until it is healed.
+fn moody() -> (Receiver, Arc<AtomicBool>) {
+    let healed = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&healed);
+    let receiver = Receiver::start(move |got, _| {
+        let odd = got.message_id().ends_with(['1', '3', '5', '7', '9']);
+        Reply::Status(if odd && !flag.load(Ordering::SeqCst) { 400 } else { 200 })
+    });
+    (receiver, healed)
+}
+
+#[test]
+fn refused_events_become_dead_letters_and_can_be_redelivered() {
+    let mut world = World::new();
+    let (receiver, healed) = moody();
+    world.hook("moody", &receiver);
+    let delivery = world.start();
+    world.append(0..20);
+    let lane = world.settle(&delivery, "moody");
+    assert_eq!((lane.counts.delivered, lane.counts.rejected), (10, 10));
+    let all = DeadLetterFilter::default();
+    wait_for(|| world.store.dead_letters(&all).unwrap().len() == 10);
+    let letters = world.store.dead_letters(&all).unwrap();
+    let letter = world.store.dead_letter(letters[0].id).unwrap().unwrap().letter;
+    assert_eq!((letter.reason, letter.status), (RejectReason::Refused, Some(400)));
+    assert_eq!(letter.response.as_deref(), Some(&b"said"[..]));
+    assert_eq!(letter.attempts, 1);
+    assert!(String::from_utf8_lossy(&letter.event).contains(&letter.message_id));
+
+    // Not yet healed: they come back.
+    let everything = DeadLetterSelection::Filter(DeadLetterFilter {
+        limit: usize::MAX,
+        ..Default::default()
+    });
+    let queued = world.block_on(delivery.redeliver(everything.clone())).unwrap();
+    assert_eq!(queued.iter().map(|(_, count)| count).sum::<u64>(), 10);
+    wait_for(|| {
+        let letters = world.store.dead_letters(&all).unwrap();
+        letters.len() == 10 && letters.iter().all(|letter| letter.redeliveries == 1)
+    });
+    healed.store(true, Ordering::SeqCst);
+    let queued = world.block_on(delivery.redeliver(everything)).unwrap();
+    assert_eq!(queued.iter().map(|(_, count)| count).sum::<u64>(), 10);
+    wait_for(|| world.store.dead_letters(&all).unwrap().is_empty());
+    assert_eq!(receiver.ids().len(), 20);
+    assert_eq!(receiver.got().len(), 40);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn a_replay_delivers_exactly_its_range_again() {
+    let mut world = World::new();
+    let receiver = Receiver::ok();
+    world.hook("again", &receiver);
+    let delivery = world.start();
+    let first = world.append(0..30);
+    world.settle(&delivery, "again");
+    let (from, to) = (Offset(first.0 + 10), Offset(first.0 + 15));
+    world.block_on(delivery.replay("again", from, to)).unwrap();
+    wait_for(|| receiver.got().len() == 35);
+    let again: Vec<_> = receiver.got()[30..].iter().map(|got| got.message_id().to_owned()).collect();
+    for id in 10..15 {
+        assert!(again.contains(&format!("m{id}")), "{again:?}");
+    }
+    let finished = || world.store.lanes().unwrap().iter().filter(|lane| lane.finished).count();
+    wait_for(|| finished() == 1);
+    assert!(world.block_on(delivery.replay("again", to, from)).is_err());
+    assert!(world.block_on(delivery.replay("nobody", from, to)).is_err());
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn what_retention_removes_unsettled_is_counted_as_expired() {
+    let mut world = World::with_log(|options| {
+        options.segment_bytes_max = 512 << 10;
+        options.retention_age_ms = 1;
+    });
+    let receiver = Receiver::ok();
+    world.hook("late", &receiver);
+    let delivery = world.start();
+    world.block_on(delivery.hold("late")).unwrap();
+    let padding = serde_json::json!({"padding": "x".repeat(60_000)});
+    for round in 0..30 {
+        world.append_with(round * 2..round * 2 + 2, padding.clone(), eventlog::RecordFlags::NONE);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let trimmed = world.log.trim(Offset::ZERO, super::world::far_future()).unwrap();
+    assert!(trimmed.segments > 0 && trimmed.unsettled, "{trimmed:?}");
+    world.block_on(delivery.resume("late")).unwrap();
+    let lane = world.settle(&delivery, "late");
+    assert_eq!(lane.accepted, 60);
+    let lost = lane.counts.expired + lane.counts.rejected;
+    assert!(lost > 0 && lane.counts.delivered > 0, "{lane:#?}");
+    assert_eq!(lost + lane.counts.delivered, 60);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}

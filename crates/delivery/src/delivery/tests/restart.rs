@@ -1,0 +1,91 @@
+//! The process ends, well or badly, and begins again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use model::{HoldReason, LaneState};
+use serde_json::json;
+
+use super::world::{Receiver, Reply, World};
+
+#[test]
+fn a_shutdown_repeats_nothing() {
+    let mut world = World::new();
+    let receiver = Receiver::ok();
+    world.hook("steady", &receiver);
+    let delivery = world.start();
+    world.append(0..200);
+    world.shutdown(delivery);
+    let sent = receiver.got().len();
+    assert_eq!(receiver.ids().len(), sent);
+    world.append(200..250);
+    let delivery = world.start();
+    let lane = world.settle(&delivery, "steady");
+    assert_eq!((lane.accepted, lane.counts.delivered), (250, 250));
+    assert_eq!(receiver.got().len(), 250, "nothing twice");
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn a_crash_loses_nothing() {
+    let mut world = World::new();
+    let receiver = Receiver::ok();
+    world.hook("steady", &receiver);
+    for round in 0..5 {
+        let delivery = world.start();
+        world.append(round * 100..round * 100 + 100);
+        world.wait(&delivery, "steady", |lane| lane.counts.delivered > 0);
+        // No drain, no last commit.
+        drop(delivery);
+    }
+    let delivery = world.start();
+    let lane = world.settle(&delivery, "steady");
+    assert_eq!((lane.accepted, lane.counts.delivered), (500, 500));
+    assert_eq!(receiver.ids().len(), 500);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn parked_jobs_and_holds_are_remembered() {
+    let mut world = World::new();
+    let up = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&up);
+    let receiver = Receiver::start(move |_, _| {
+        Reply::Status(if flag.load(Ordering::SeqCst) { 200 } else { 503 })
+    });
+    world.hook("down", &receiver);
+    let other = Receiver::ok();
+    world.hook("held", &other);
+    let delivery = world.start();
+    world.block_on(delivery.hold("held")).unwrap();
+    world.append(0..10);
+    world.wait(&delivery, "down", |lane| lane.retrying > 0);
+    world.shutdown(delivery);
+    let delivery = world.start();
+    let held = LaneState::Held { reason: HoldReason::Operator };
+    world.wait(&delivery, "held", |lane| lane.state == held && lane.pending == 10);
+    assert_eq!(world.lane(&delivery, "down").pending, 10);
+    up.store(true, Ordering::SeqCst);
+    world.block_on(delivery.resume("held")).unwrap();
+    world.block_on(delivery.resume("down")).unwrap();
+    assert_eq!(world.settle(&delivery, "down").counts.delivered, 10);
+    assert_eq!(world.settle(&delivery, "held").counts.delivered, 10);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn many_idle_lanes_begin_quickly_and_small() {
+    let mut world = World::new();
+    for number in 0..2_000 {
+        world.connect(&format!("c{number}"), "hole", json!({}));
+    }
+    let began = std::time::Instant::now();
+    let delivery = world.start();
+    world.append(0..1);
+    let lane = world.settle(&delivery, "c1999");
+    assert_eq!(lane.counts.delivered, 1);
+    println!("2,000 lanes began in {:?}", began.elapsed());
+    world.shutdown(delivery);
+}

@@ -1,0 +1,314 @@
+//! Opening a connection: resolve, judge, connect, judge again, TLS.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use model::Failure;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Host;
+
+use super::Failed;
+use super::egress::EgressPolicy;
+use super::request::{Place, literal};
+use super::resolver::Resolver;
+
+/// Limits of opening connections.
+#[derive(Clone, Debug)]
+pub struct DialOptions {
+    /// TCP connect, over all addresses of a name. Default: 5,000.
+    pub connect_timeout_ms: u64,
+    /// TLS handshake. Default: 5,000.
+    pub tls_timeout_ms: u64,
+    /// Largest head of a response. Default: 32 KiB.
+    pub response_head_bytes_max: usize,
+    /// Buffer of one connection. Default: 64 KiB. Minimum: 8 KiB.
+    pub buffer_bytes_max: usize,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout_ms: 5_000,
+            tls_timeout_ms: 5_000,
+            response_head_bytes_max: 32 * 1024,
+            buffer_bytes_max: 64 * 1024,
+        }
+    }
+}
+
+type Connection = http1::Connection<TokioIo<Socket>, Full<Bytes>>;
+
+/// One open connection. Its attempt drives it: no task of its own, so dropping it (a timeout, a
+/// shutdown) closes the socket at once and leaves nothing behind.
+pub struct Link {
+    pub sender: http1::SendRequest<Full<Bytes>>,
+    pub driver: Driver,
+    /// Bytes ever received. Tells whether any byte of a response has come.
+    pub received: Arc<AtomicU64>,
+    pub opened_at: Instant,
+    pub used_at: Instant,
+}
+
+/// Moves the bytes of one connection.
+pub struct Driver {
+    connection: Pin<Box<Connection>>,
+    ended: bool,
+}
+
+impl Driver {
+    /// Moves what can be moved now; `cx` is woken when there is more. True once it has ended.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.ended = self.ended || self.connection.as_mut().poll(cx).is_ready();
+        self.ended
+    }
+}
+
+/// Opens connections that the egress guard allows. One for each shard.
+pub struct Dialer {
+    pub egress: Arc<EgressPolicy>,
+    pub resolver: Resolver,
+    pub tls: TlsConnector,
+    pub options: DialOptions,
+}
+
+/// How far an attempt has come: says what a timeout means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Resolving,
+    Connecting,
+    Sending,
+    Reading { status: u16 },
+}
+
+impl Dialer {
+    /// Opens a connection to `place`; tells `phase` as it goes. Cancel safe: dropping the future
+    /// closes what was opened.
+    ///
+    /// # Errors
+    /// No connection: nothing of the request was sent.
+    pub async fn dial(&self, place: &Place, phase: &dyn Fn(Phase)) -> Result<Link, Failed> {
+        let host = place.host().map_err(|error| Failed::new(Failure::Dns, error.to_string()))?;
+        phase(Phase::Resolving);
+        let addresses = match (literal(&host), &host) {
+            (Some(ip), _) => vec![ip],
+            (None, Host::Domain(name)) => self.resolver.lookup(name).await?,
+            (None, _) => Vec::new(),
+        };
+        phase(Phase::Connecting);
+        let stream = self.connect(&addresses, place).await?;
+        // The kernel knows best whom we reached.
+        let peer = stream.peer_addr().map_err(|e| Failed::connecting(&e, place.authority.host()))?;
+        self.judge(peer, place)?;
+        // A request is one write: waiting for more only adds delay. A failure costs latency alone.
+        let _ = stream.set_nodelay(true);
+        let transport = if place.tls {
+            Transport::Tls(Box::new(self.handshake(stream, &host).await?))
+        } else {
+            Transport::Plain(stream)
+        };
+        self.link(transport).await
+    }
+
+    fn judge(&self, address: SocketAddr, place: &Place) -> Result<(), Failed> {
+        self.egress.judge(address, place.tls).map_err(|refusal| {
+            tracing::warn!(host = place.authority.host(), %address, %refusal, "egress blocked");
+            Failed::new(Failure::Blocked, format!("{}: {refusal}", place.authority.host()))
+        })
+    }
+
+    /// Tries each allowed address in turn. Each gets a fair share of what time is left, so that
+    /// one that swallows packets does not use up the time of those behind it.
+    async fn connect(&self, addresses: &[IpAddr], place: &Place) -> Result<TcpStream, Failed> {
+        let host = place.authority.host();
+        let mut last = Failed::new(Failure::NoSuchHost, format!("{host} has no address"));
+        let mut allowed = Vec::with_capacity(addresses.len());
+        for ip in addresses {
+            let address = SocketAddr::new(*ip, place.port());
+            match self.judge(address, place) {
+                Ok(()) => allowed.push(address),
+                Err(refused) => last = refused,
+            }
+        }
+        let deadline = Instant::now() + Duration::from_millis(self.options.connect_timeout_ms);
+        for (index, address) in allowed.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let behind = u32::try_from(allowed.len() - index).unwrap_or(u32::MAX);
+            let share = if behind > 1 { left / behind.min(4) } else { left };
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    last = Failed::connecting(&error, &format!("{host} at {address}"));
+                    if last.failure == Failure::Ours {
+                        break;
+                    }
+                }
+                Err(_) => {
+                    let detail = format!(
+                        "connecting to {host} at {address}: no answer in {} ms",
+                        share.as_millis()
+                    );
+                    last = Failed::new(Failure::ConnectTimeout, detail);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &Host,
+    ) -> Result<TlsStream<TcpStream>, Failed> {
+        let name = match host {
+            Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+                .map_err(|_| Failed::new(Failure::Tls, format!("{name:?} is no name for TLS")))?,
+            Host::Ipv4(ip) => ServerName::from(IpAddr::V4(*ip)),
+            Host::Ipv6(ip) => ServerName::from(IpAddr::V6(*ip)),
+        };
+        let limit = Duration::from_millis(self.options.tls_timeout_ms);
+        match tokio::time::timeout(limit, self.tls.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Err(Failed::new(Failure::Tls, format!("TLS with {host}: {error}")))
+            }
+            Ok(Err(error)) => Err(Failed::connecting(&error, &format!("{host} (TLS)"))),
+            Err(_) => {
+                let detail = format!("TLS with {host}: not done in {} ms", limit.as_millis());
+                Err(Failed::new(Failure::ConnectTimeout, detail))
+            }
+        }
+    }
+
+    async fn link(&self, transport: Transport) -> Result<Link, Failed> {
+        let received = Arc::new(AtomicU64::new(0));
+        let socket = Socket { transport, received: Arc::clone(&received) };
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(self.options.buffer_bytes_max)
+            .max_header_size(self.options.response_head_bytes_max)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| Failed::new(Failure::Connect, error.to_string()))?;
+        let now = Instant::now();
+        let driver = Driver { connection: Box::pin(connection), ended: false };
+        Ok(Link { sender, driver, received, opened_at: now, used_at: now })
+    }
+}
+
+/// TLS that trusts the public authorities, and those of `extra_ca_pem` besides.
+///
+/// # Errors
+/// The file cannot be read, or holds no certificate.
+pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = &policy.extra_ca_pem {
+        let pem = std::fs::read(path)?;
+        let before = roots.len();
+        for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(io::Error::other)?;
+            roots.add(certificate).map_err(io::Error::other)?;
+        }
+        if roots.len() == before {
+            return Err(io::Error::other("the file holds no certificate"));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed handshake costs 20% less; this many hosts are remembered.
+    config.resumption = rustls::client::Resumption::in_memory_sessions(4_096);
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream that counts what it receives.
+pub struct Socket {
+    transport: Transport,
+    received: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(match &mut this.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        })?;
+        let read = u64::try_from(buf.filled().len() - before).unwrap_or(u64::MAX);
+        this.received.fetch_add(read, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}

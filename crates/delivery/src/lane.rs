@@ -1,0 +1,233 @@
+//! A lane as its shard keeps it: small while nothing happens, with a transformer and figures once
+//! something does.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use catalog::Transformer;
+use model::lane::LATENCY_BUCKETS_MS;
+use model::{
+    ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome,
+    SourceId, UnixMillis,
+};
+use store::{LaneKind, MinuteDelta};
+
+use crate::plan::Plan;
+
+/// What a shard is told of a lane that it is to serve.
+pub(crate) struct LaneSpec {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) kind: LaneKind,
+    /// The first offset that is the lane's business.
+    pub(crate) start: Offset,
+    pub(crate) progress: LaneProgress,
+    /// It was at work before this process began.
+    pub(crate) staggered: bool,
+}
+
+pub(crate) struct Lane {
+    pub(crate) id: LaneId,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) kind: LaneKind,
+    /// Records of its stream before its start: the lane's own count begins there.
+    pub(crate) base: u64,
+    /// How many records of its stream the lane has been shown, and how many of those before it
+    /// there were. `None` until the first fetch.
+    pub(crate) seen: Option<u64>,
+    /// How far the store has it: what a restart would begin with.
+    pub(crate) durable: Offset,
+    /// Made at the first job, given back when the lane has been idle for long.
+    pub(crate) transformer: Option<Rc<RefCell<Transformer>>>,
+    pub(crate) used_at: MonoMicros,
+    /// Held by a person, and not only switched off by the configuration.
+    pub(crate) held_by_operator: bool,
+    /// Events that retention removed before the lane had seen them. The scheduler never knew
+    /// them; they count as expired.
+    pub(crate) expired_unseen: u64,
+    pub(crate) state: LaneState,
+    pub(crate) state_since: UnixMillis,
+    /// Boxed, as most lanes of a large installation have nothing to say.
+    pub(crate) figures: Option<Box<Figures>>,
+}
+
+/// What a lane has done since the process began.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) latency_ms_buckets: Vec<u64>,
+    pub(crate) latency_ms_sum: u64,
+    /// By status, or by failure.
+    pub(crate) attempts: Vec<(AttemptResult, u64)>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) minute: Minute,
+    pub(crate) sampled_failed_at: Option<MonoMicros>,
+    pub(crate) sampled_delivered_at: Option<MonoMicros>,
+}
+
+/// The present minute, not yet committed.
+#[derive(Default)]
+pub(crate) struct Minute {
+    start: UnixMillis,
+    delivered: u64,
+    rejected: u64,
+    filtered: u64,
+    expired: u64,
+    attempts_failed: u64,
+}
+
+/// What an attempt came back with, as it is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AttemptResult {
+    Status(u16),
+    /// No request was sent, or no answer came.
+    Other(&'static str),
+}
+
+impl AttemptResult {
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Status(status) => status.to_string(),
+            Self::Other(text) => text.to_owned(),
+        }
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(spec: LaneSpec, base: u64, now: MonoMicros, unix: UnixMillis) -> Self {
+        let held_by_operator = spec.progress.hold == Some(model::HoldReason::Operator);
+        let state = match spec.progress.hold {
+            Some(reason) => LaneState::Held { reason },
+            None => LaneState::Active,
+        };
+        Self {
+            id: spec.progress.lane,
+            plan: spec.plan,
+            kind: spec.kind,
+            base,
+            seen: None,
+            durable: spec.progress.cursor,
+            transformer: None,
+            used_at: now,
+            held_by_operator,
+            expired_unseen: 0,
+            state,
+            state_since: unix,
+            figures: None,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.plan.connection.id
+    }
+
+    pub(crate) fn stream(&self) -> SourceId {
+        self.plan.connection.source
+    }
+
+    pub(crate) fn figures(&mut self) -> &mut Figures {
+        self.figures.get_or_insert_default()
+    }
+
+    /// Retention has removed events that the lane had not seen yet.
+    pub(crate) fn lose(&mut self, events: u64, unix: UnixMillis) {
+        let connection = &self.plan.connection.name;
+        tracing::error!(%connection, events, "retention removed events before they were delivered");
+        self.expired_unseen += events;
+        let figures = self.figures();
+        figures.minute.at(unix).expired += events;
+        figures.last_error =
+            Some(format!("{events} events were removed by retention before they were delivered"));
+    }
+
+    /// The transformer, made now if there is none.
+    ///
+    /// # Errors
+    /// The definition, the settings, the filter or the transform is wrong: the lane must be held,
+    /// and a person must read this.
+    pub(crate) fn transformer(
+        &mut self,
+        now: MonoMicros,
+    ) -> Result<Rc<RefCell<Transformer>>, String> {
+        self.used_at = now;
+        if let Some(transformer) = &self.transformer {
+            return Ok(Rc::clone(transformer));
+        }
+        let work = self.plan.work.as_ref().map_err(String::clone)?;
+        let connection = &self.plan.connection;
+        let made = Transformer::new(
+            Arc::clone(&work.definition),
+            (*work.settings).clone(),
+            &self.plan.destination_names(&work.definition),
+            connection.filter.as_deref(),
+            connection.transform.as_deref(),
+        );
+        let made = Rc::new(RefCell::new(made.map_err(|error| error.to_string())?));
+        self.transformer = Some(Rc::clone(&made));
+        Ok(made)
+    }
+}
+
+impl Figures {
+    /// Counts an attempt.
+    pub(crate) fn attempt(&mut self, result: AttemptResult, failed: bool, unix: UnixMillis) {
+        match self.attempts.iter_mut().find(|(known, _)| *known == result) {
+            Some((_, count)) => *count += 1,
+            // A hostile destination may answer with 900 different statuses, and no more.
+            None => self.attempts.push((result, 1)),
+        }
+        if failed {
+            self.minute.at(unix).attempts_failed += 1;
+        }
+    }
+
+    /// Counts a job that has ended.
+    pub(crate) fn settled(&mut self, outcome: Outcome, unix: UnixMillis) {
+        let minute = self.minute.at(unix);
+        match outcome {
+            Outcome::Delivered => minute.delivered += 1,
+            Outcome::Rejected(_) => minute.rejected += 1,
+            Outcome::Expired(_) => minute.expired += 1,
+            Outcome::Filtered(_) => minute.filtered += 1,
+        }
+    }
+
+    /// Counts the time from receipt to delivery of one event.
+    pub(crate) fn delivered_after(&mut self, latency_ms: u64) {
+        if self.latency_ms_buckets.is_empty() {
+            self.latency_ms_buckets = vec![0; LATENCY_BUCKETS_MS.len() + 1];
+        }
+        let index = LATENCY_BUCKETS_MS.partition_point(|bound| *bound < latency_ms);
+        if let Some(bucket) = self.latency_ms_buckets.get_mut(index) {
+            *bucket += 1;
+        }
+        self.latency_ms_sum += latency_ms;
+    }
+}
+
+impl Minute {
+    const LENGTH_MS: u64 = 60_000;
+
+    /// The counters of the minute in which `unix` lies. What an earlier minute still holds is
+    /// added to it: at most one flush interval's worth lands in the next minute.
+    fn at(&mut self, unix: UnixMillis) -> &mut Self {
+        self.start = UnixMillis(unix.0 - unix.0 % Self::LENGTH_MS);
+        self
+    }
+
+    /// What was counted since the last call.
+    pub(crate) fn take(&mut self, lane: LaneId) -> Option<MinuteDelta> {
+        let Self { start, delivered, rejected, filtered, expired, attempts_failed } =
+            std::mem::take(self);
+        let any = delivered + rejected + filtered + expired + attempts_failed > 0;
+        any.then_some(MinuteDelta {
+            lane,
+            minute: start,
+            delivered,
+            rejected,
+            filtered,
+            expired,
+            attempts_failed,
+        })
+    }
+}
+

@@ -1,0 +1,98 @@
+//! Delivery's options: every limit by name.
+
+use crate::http::dial::DialOptions;
+use crate::http::egress::EgressPolicy;
+use crate::http::pool::PoolOptions;
+use crate::http::resolver::ResolverOptions;
+
+/// How delivery works. `Default` gives the defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads among which the lanes are divided. Default: 1. Minimum: 1.
+    pub shards: usize,
+    /// One attempt, from the name's lookup to the last byte of the answer. A connection may set
+    /// its own. Default: 30,000.
+    pub attempt_timeout_ms: u64,
+    /// Connections of one lane, and so its attempts under way. Default: 64.
+    pub connections_per_lane_max: u32,
+    /// Attempts under way, over all shards. Default: 2,048.
+    pub in_flight_max: u32,
+    /// Bytes of their events, over all shards. Default: 64 MiB.
+    pub in_flight_bytes_max: u64,
+    /// Bytes of an answer that are read; then the connection is closed. Default: 64 KiB.
+    pub response_bytes_max: usize,
+    /// Bytes of an answer that a dead letter or a sample keeps. Default: 4 KiB.
+    pub response_bytes_kept: usize,
+    /// Progress is committed this long after it was made: a crash repeats at most what was
+    /// delivered within it. Default: 20.
+    pub progress_flush_ms: u64,
+    /// Progress, dead letters and samples that wait for the store, per shard: beyond it the shard
+    /// waits. Default: 8 MiB.
+    pub unsaved_bytes_max: usize,
+    /// A lane that had no job for so long gives its programs' caches back. Default: 300,000.
+    pub lane_idle_ms: u64,
+    /// Samples of failed attempts: at most one of a lane within this. Default: 1,000.
+    pub sample_failed_ms: u64,
+    /// Samples of attempts that went well: at most one of a lane within this. Default: 60,000.
+    pub sample_delivered_ms: u64,
+    /// How often settled segments of the log are looked for. Default: 60,000.
+    pub retention_interval_ms: u64,
+    /// How long a shutdown waits for attempts under way. Default: 30,000.
+    pub drain_timeout_ms: u64,
+    /// What may be dialled.
+    pub egress: EgressPolicy,
+    pub dial: DialOptions,
+    pub pool: PoolOptions,
+    pub resolver: ResolverOptions,
+    /// The scheduler's own limits. Its `in_flight_max` and `in_flight_bytes_max` are set from
+    /// those above, divided among the shards.
+    pub scheduler: scheduler::Options,
+    /// Called when the store's writer has died: nothing can be settled any more, so the process
+    /// must end; the next start repeats what was not committed. Default:
+    /// [`std::process::abort`]. Only tests replace it.
+    pub on_fatal: fn(&str),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            attempt_timeout_ms: 30_000,
+            connections_per_lane_max: 64,
+            in_flight_max: 2_048,
+            in_flight_bytes_max: 64 * 1024 * 1024,
+            response_bytes_max: 64 * 1024,
+            response_bytes_kept: 4 * 1024,
+            progress_flush_ms: 20,
+            unsaved_bytes_max: 8 * 1024 * 1024,
+            lane_idle_ms: 300_000,
+            sample_failed_ms: 1_000,
+            sample_delivered_ms: 60_000,
+            retention_interval_ms: 60_000,
+            drain_timeout_ms: 30_000,
+            egress: EgressPolicy::default(),
+            dial: DialOptions::default(),
+            pool: PoolOptions::default(),
+            resolver: ResolverOptions::default(),
+            scheduler: scheduler::Options::default(),
+            on_fatal: abort,
+        }
+    }
+}
+
+impl Options {
+    /// The scheduler's options of one shard.
+    pub(crate) fn scheduler_of_shard(&self) -> scheduler::Options {
+        let shards = u32::try_from(self.shards.max(1)).unwrap_or(u32::MAX);
+        scheduler::Options {
+            in_flight_max: (self.in_flight_max / shards).max(1),
+            in_flight_bytes_max: (self.in_flight_bytes_max / u64::from(shards)).max(1),
+            ..self.scheduler.clone()
+        }
+    }
+}
+
+fn abort(reason: &str) {
+    tracing::error!(reason, "delivery cannot go on: the process ends and must be restarted");
+    std::process::abort()
+}

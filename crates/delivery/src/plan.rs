@@ -1,0 +1,160 @@
+//! What is in force for one connection: the registry's words, checked and joined with the catalog.
+//!
+//! A plan never changes. A new configuration makes new plans; attempts under way keep the old one,
+//! and the next attempt of the same job, a retry too, uses the new one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, CheckedSettings, Definition};
+use model::{Connection, ConnectionId, Destination, DestinationId, Registry, SourceId};
+use scheduler::LanePolicy;
+
+use crate::options::Options;
+
+/// One connection as it is to be served.
+pub(crate) struct Plan {
+    pub(crate) connection: Connection,
+    pub(crate) source: String,
+    pub(crate) destination: Arc<Destination>,
+    /// What it takes to make requests, or why that cannot be: shown to a person, while the lane
+    /// is held.
+    pub(crate) work: Result<Work, String>,
+    pub(crate) policy: LanePolicy,
+    pub(crate) attempt_timeout: Duration,
+}
+
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) definition: Arc<Definition>,
+    /// Shared by all connections of the destination.
+    pub(crate) settings: Arc<CheckedSettings>,
+}
+
+/// All plans by connection.
+pub(crate) type Plans = HashMap<ConnectionId, Arc<Plan>>;
+
+impl Plan {
+    /// Switched off by the configuration: it keeps its events and sends none.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.connection.enabled && self.destination.enabled
+    }
+
+    /// Whether a transformer made for `other` would do the same work.
+    pub(crate) fn works_as(&self, other: &Self) -> bool {
+        let same_definition = match (&self.work, &other.work) {
+            (Ok(a), Ok(b)) => Arc::ptr_eq(&a.definition, &b.definition),
+            (Err(a), Err(b)) => a == b,
+            _ => false,
+        };
+        same_definition
+            && self.destination == other.destination
+            && self.connection.filter == other.connection.filter
+            && self.connection.transform == other.connection.transform
+    }
+
+    /// The names by which an event's `integrations` object may switch the destination.
+    pub(crate) fn destination_names(&self, definition: &Definition) -> Vec<String> {
+        vec![
+            definition.name().to_owned(),
+            definition.id().to_owned(),
+            self.destination.name.as_str().to_owned(),
+        ]
+    }
+}
+
+/// The plans of all connections of a registry. Settings are checked once for each destination.
+pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -> Plans {
+    let sources: HashMap<SourceId, &str> =
+        registry.sources.iter().map(|source| (source.id, source.name.as_str())).collect();
+    let destinations: HashMap<DestinationId, (Arc<Destination>, Result<Work, String>)> = registry
+        .destinations
+        .iter()
+        .map(|one| (one.id, (Arc::new(one.clone()), work(one, catalog))))
+        .collect();
+    let mut plans = HashMap::with_capacity(registry.connections.len());
+    for connection in &registry.connections {
+        let Some((destination, work)) = destinations.get(&connection.destination) else {
+            // The configuration was checked before: this connection crossed with a removal.
+            tracing::error!(connection = %connection.name, "its destination does not exist");
+            continue;
+        };
+        let source = sources.get(&connection.source).copied().unwrap_or_default();
+        let plan = plan(connection, source, destination, work.clone(), options);
+        plans.insert(connection.id, Arc::new(plan));
+    }
+    plans
+}
+
+fn plan(
+    connection: &Connection,
+    source: &str,
+    destination: &Arc<Destination>,
+    work: Result<Work, String>,
+    options: &Options,
+) -> Plan {
+    let definition = work.as_ref().ok().map(|work| &*work.definition);
+    let policy = lane_policy(&connection.policy, definition, options);
+    let (policy, work) = match policy.validate() {
+        Ok(()) => (policy, work),
+        Err(error) => (LanePolicy::default(), Err(format!("the connection's policy: {error}"))),
+    };
+    let timeout = connection.policy.attempt_timeout_ms.unwrap_or(options.attempt_timeout_ms);
+    Plan {
+        connection: connection.clone(),
+        source: source.to_owned(),
+        destination: Arc::clone(destination),
+        work,
+        policy,
+        attempt_timeout: Duration::from_millis(timeout),
+    }
+}
+
+fn work(destination: &Destination, catalog: &Catalog) -> Result<Work, String> {
+    let id = &destination.definition;
+    let Some(definition) = catalog.get(id) else {
+        let hint = catalog.suggest(id).map(|id| format!("; did you mean {id:?}?"));
+        return Err(format!("the catalog has no definition {id:?}{}", hint.unwrap_or_default()));
+    };
+    match definition.check_settings(&destination.settings) {
+        Ok(settings) => Ok(Work { definition, settings: Arc::new(settings) }),
+        Err(problems) => {
+            let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let name = &destination.name;
+            Err(format!("settings of destination {name:?}: {}", shown.join("; ")))
+        }
+    }
+}
+
+fn lane_policy(
+    policy: &model::Policy,
+    definition: Option<&Definition>,
+    options: &Options,
+) -> LanePolicy {
+    let default = LanePolicy::default();
+    let batch = definition.and_then(Definition::batch);
+    let expiry_ms = policy.retry_expiry_ms.or(definition.map(Definition::retry_expiry_ms));
+    let rate = policy.rate_limit_per_s.or(definition.and_then(Definition::rate_limit_per_s));
+    let concurrency_max = policy
+        .concurrency_max
+        .unwrap_or(default.concurrency_max)
+        .min(options.connections_per_lane_max);
+    LanePolicy {
+        batch_events_max: batch.map_or(1, |limits| {
+            policy.batch_events_max.unwrap_or(limits.events_max).min(limits.events_max)
+        }),
+        batch_bytes_max: batch
+            .map_or(default.batch_bytes_max, |limits| limits.bytes_max)
+            .min(default.window_bytes_max),
+        batch_wait_us: batch.map_or(0, |limits| limits.wait_ms.saturating_mul(1_000)),
+        concurrency_max,
+        concurrency_init: default.concurrency_init.min(concurrency_max),
+        rate_limit_per_s: rate,
+        expiry_us: expiry_ms.map_or(default.expiry_us, |ms| ms.saturating_mul(1_000)),
+        ..default
+    }
+}
+
+#[cfg(test)]
+mod tests;

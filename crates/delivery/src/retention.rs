@@ -1,0 +1,114 @@
+//! Lets the log go of what every lane has settled.
+//!
+//! What counts is how far the store has each lane: after a crash a lane begins there again, and
+//! what it then asks for must still be in the log. A lane that has nothing left in its stream does
+//! not keep segments, however long ago its cursor last moved.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use eventlog::EventLog;
+use model::{Offset, SourceId};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::shard::Command;
+
+/// The thread that trims the log. Ends when it is dropped.
+pub(crate) struct Retention {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Retention {
+    pub(crate) fn start(
+        log: EventLog,
+        shards: Vec<tokio::sync::mpsc::WeakSender<Command>>,
+        interval: Duration,
+    ) -> Result<Self, Error> {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("retention".to_owned())
+            .spawn(move || run(&log, &shards, interval, &stopped))
+            .map_err(Error::Thread)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Tells the thread to end, and waits for it.
+    pub(crate) fn end(mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was logged; nothing depends on that thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(
+    log: &EventLog,
+    shards: &[tokio::sync::mpsc::WeakSender<Command>],
+    interval: Duration,
+    stopped: &Receiver<()>,
+) {
+    while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        // First the end: what is appended later is above it, and cannot be trimmed.
+        let end = log.end();
+        let Some(cursors) = cursors(shards) else { continue };
+        let settled = match settled(log, end, &cursors) {
+            Ok(settled) => settled,
+            Err(error) => {
+                tracing::error!(%error, "the log's index could not be read: nothing is trimmed");
+                continue;
+            }
+        };
+        match log.trim(settled, Clock::unix()) {
+            Ok(trimmed) if trimmed.segments > 0 && trimmed.unsettled => {
+                let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
+                tracing::error!(from, to, "the age limit removed records that were not settled");
+            }
+            Ok(trimmed) if trimmed.segments > 0 => {
+                let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
+                tracing::info!(from, to, bytes = trimmed.bytes, "trimmed the log");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the log could not be trimmed"),
+        }
+    }
+}
+
+/// The lowest durable cursor of each stream, over all shards; `None` where one does not answer.
+fn cursors(
+    shards: &[tokio::sync::mpsc::WeakSender<Command>],
+) -> Option<HashMap<SourceId, Offset>> {
+    let mut lowest = HashMap::new();
+    for shard in shards {
+        let (reply, answer) = oneshot::channel();
+        shard.upgrade()?.blocking_send(Command::Cursors { reply }).ok()?;
+        for (stream, cursor) in answer.blocking_recv().ok()? {
+            let entry = lowest.entry(stream).or_insert(cursor);
+            *entry = cursor.min(*entry);
+        }
+    }
+    Some(lowest)
+}
+
+/// Every record below the result is settled in all lanes.
+fn settled(
+    log: &EventLog,
+    end: Offset,
+    cursors: &HashMap<SourceId, Offset>,
+) -> Result<Offset, eventlog::Error> {
+    let mut settled = end;
+    let mut next = Vec::with_capacity(1);
+    for (stream, cursor) in cursors {
+        next.clear();
+        let scanned_to = log.offsets(*stream, *cursor, 1, &mut next)?;
+        // No record found yet: none below what was scanned.
+        let unsettled = next.first().map_or(scanned_to, |record| record.offset);
+        settled = settled.min(unsettled.max(*cursor));
+    }
+    Ok(settled)
+}

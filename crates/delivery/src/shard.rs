@@ -1,0 +1,343 @@
+//! A shard: one thread that serves a part of the lanes.
+//!
+//! ```text
+//!   commands, the log's growth, timers, finished attempts, commits
+//!        |
+//!        v
+//!   turn: scheduler.step(input) -> actions -> fetch offsets | start attempts | settle
+//!        |                                          |               |
+//!        |          tasks on this thread <----------+               v
+//!        +----------- inbox: Done  <---- send                    ledger -> store
+//! ```
+//!
+//! Nothing here takes a lock: lanes, connections and caches belong to the thread. A turn is short,
+//! so that sockets are never kept waiting by a long backlog.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::{EventLog, GrowthReceiver};
+use model::{ConnectionId, LaneId, MonoMicros, Offset, SourceId};
+use scheduler::{Action, Input, Scheduler, StreamKey};
+use store::Store;
+use tokio::sync::{Notify, mpsc};
+
+use crate::attempt::{Attempt, Done};
+use crate::clock::Clock;
+use crate::http::send::Client;
+use crate::lane::{Lane, LaneSpec};
+use crate::ledger::{Ledger, Notes, WriterDied};
+use crate::options::Options;
+
+mod command;
+mod fetch;
+mod lanes;
+mod settle;
+mod start;
+mod status;
+
+pub(crate) use command::{Command, Steer};
+pub(crate) use lanes::fresh_progress;
+
+/// A turn ends after this long, also where more could be done: sockets come next.
+const TURN_US: u64 = 1_000;
+/// Lanes of one commit. What is left follows in the next.
+const LANES_PER_COMMIT_MAX: usize = 4_096;
+/// How often idle connections and transformers are looked for.
+const SWEEP_US: u64 = 5_000_000;
+/// Streams with this bit are no source's: they are the queue of a connection's dead letters.
+const REDELIVERY_BIT: u64 = 1 << 63;
+
+/// What a shard needs to work.
+pub(crate) struct Parts {
+    pub(crate) options: Arc<Options>,
+    pub(crate) log: EventLog,
+    pub(crate) store: Store,
+    pub(crate) growth: GrowthReceiver,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) clock: Clock,
+    pub(crate) seed: u64,
+    /// The lanes to begin with.
+    pub(crate) lanes: Vec<LaneSpec>,
+    /// Connections that have dead letters, some of which may be queued.
+    pub(crate) queued: Vec<ConnectionId>,
+}
+
+pub(crate) struct Shard {
+    options: Arc<Options>,
+    log: EventLog,
+    store: Store,
+    client: Rc<Client>,
+    growth: GrowthReceiver,
+    commands: mpsc::Receiver<Command>,
+    clock: Clock,
+    scheduler: Scheduler,
+    lanes: HashMap<LaneId, Lane>,
+    /// The live lane of each connection.
+    live: HashMap<ConnectionId, LaneId>,
+    /// Connections that have a redelivery lane, or are about to.
+    redelivering: HashSet<ConnectionId>,
+    ledger: Ledger,
+    /// What is to be done in this turn, in order.
+    ready: VecDeque<Event>,
+    /// What tasks of this thread bring back. Bounded by the attempts and fetches under way.
+    inbox: Rc<Inbox>,
+    in_flight: usize,
+    draining: bool,
+    sweep_at: MonoMicros,
+    /// Kept between turns for its memory.
+    actions: Vec<Action>,
+    grown: Vec<(SourceId, Offset)>,
+}
+
+/// Something for the shard to do.
+pub(crate) enum Event {
+    Input(Input),
+    /// An attempt to be planned and sent.
+    Start(Attempt, Vec<scheduler::Job>),
+    /// An attempt whose events had to be read from disk.
+    Read(Attempt),
+    Done(Box<Done>),
+    AddLane(Box<LaneSpec>),
+    /// The connection has no queued dead letters left.
+    NothingToRedeliver(ConnectionId),
+    /// The connection may have queued dead letters.
+    Redeliver(ConnectionId),
+}
+
+/// Where tasks of this thread leave what they have done.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    events: RefCell<VecDeque<Event>>,
+    bell: Notify,
+}
+
+impl Inbox {
+    pub(crate) fn push(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        self.bell.notify_one();
+    }
+}
+
+impl Shard {
+    /// The scheduler's options must be valid.
+    pub(crate) fn new(parts: Parts, client: Client) -> Self {
+        let options = parts.options;
+        let ledger = Ledger::new(
+            parts.store.clone(),
+            options.progress_flush_ms.saturating_mul(1_000),
+            options.unsaved_bytes_max,
+        );
+        let mut shard = Self {
+            log: parts.log,
+            store: parts.store,
+            client: Rc::new(client),
+            growth: parts.growth,
+            commands: parts.commands,
+            clock: parts.clock,
+            scheduler: Scheduler::new(options.scheduler_of_shard(), parts.seed),
+            lanes: HashMap::new(),
+            live: HashMap::new(),
+            redelivering: HashSet::new(),
+            ledger,
+            ready: VecDeque::new(),
+            inbox: Rc::default(),
+            in_flight: 0,
+            draining: false,
+            sweep_at: parts.clock.mono().plus(SWEEP_US),
+            actions: Vec::new(),
+            grown: Vec::new(),
+            options,
+        };
+        for spec in parts.lanes {
+            shard.add_lane(spec);
+        }
+        for connection in parts.queued {
+            shard.look_for_queued(connection);
+        }
+        shard
+    }
+
+    /// Serves until it is told to end, or its handles are gone.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.wait().await {
+                Ok(Flow::Go) => {}
+                Ok(Flow::End) => return,
+                Err(WriterDied) => return (self.options.on_fatal)("the store's writer died"),
+            }
+            if !self.ledger.is_full() {
+                self.collect();
+                self.turn();
+            }
+            self.flush();
+        }
+    }
+
+    /// Waits for anything to happen. Where there is more to do already, lets tasks and sockets
+    /// have their turn. Where too much is unsaved, waits for the store alone.
+    async fn wait(&mut self) -> Result<Flow, WriterDied> {
+        let clock = self.clock;
+        let full = self.ledger.is_full();
+        let busy = !self.ready.is_empty() && !full;
+        let idle = !busy && !full;
+        let due = if full { None } else { self.scheduler.next_wake() };
+        let wake = [due, self.ledger.wake_at(), Some(self.sweep_at)];
+        let wake = wake.into_iter().flatten().min().unwrap_or(self.sweep_at);
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => match command {
+                Some(command) => return Ok(self.command(command).await),
+                None => return Ok(Flow::End),
+            },
+            notes = self.ledger.committed(|| clock.mono()) => {
+                let notes = notes?;
+                self.durable(notes);
+            }
+            () = self.inbox.bell.notified(), if idle => {}
+            () = self.growth.next(&mut self.grown), if idle => {}
+            () = tokio::task::yield_now(), if busy => {}
+            () = tokio::time::sleep_until(clock.instant(wake)), if !busy => {}
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Takes in what has happened meanwhile.
+    fn collect(&mut self) {
+        self.growth.take(&mut self.grown);
+        for (stream, end) in self.grown.drain(..) {
+            let stream = StreamKey(u64::from(stream.0));
+            self.ready.push_back(Event::Input(Input::StreamGrew { stream, end }));
+        }
+        self.ready.append(&mut self.inbox.events.borrow_mut());
+        let now = self.clock.mono();
+        if self.scheduler.next_wake().is_some_and(|wake| wake <= now) {
+            self.ready.push_back(Event::Input(Input::TimerDue));
+        }
+        if self.sweep_at <= now {
+            self.sweep_at = now.plus(SWEEP_US);
+            self.client.pool.sweep(tokio::time::Instant::now());
+            let idle_us = self.options.lane_idle_ms.saturating_mul(1_000);
+            for lane in self.lanes.values_mut() {
+                if lane.transformer.is_some() && now.since(lane.used_at) > idle_us {
+                    lane.transformer = None;
+                }
+            }
+        }
+    }
+
+    /// Does what is ready, for a while.
+    fn turn(&mut self) {
+        let began = self.clock.mono();
+        while let Some(event) = self.ready.pop_front() {
+            match event {
+                Event::Input(input) => self.step(input, None),
+                Event::Start(attempt, jobs) => self.start(attempt, jobs),
+                Event::Read(attempt) => self.plan_read(attempt),
+                Event::Done(done) => self.done(*done),
+                Event::AddLane(spec) => self.add_lane(*spec),
+                Event::NothingToRedeliver(connection) => {
+                    self.redelivering.remove(&connection);
+                }
+                Event::Redeliver(connection) => self.redeliver(connection),
+            }
+            if self.clock.mono().since(began) > TURN_US || self.ledger.is_full() {
+                return;
+            }
+        }
+    }
+
+    /// One step of the scheduler, and all that it asks for. `done` is the attempt that the input
+    /// tells of.
+    fn step(&mut self, input: Input, done: Option<&Done>) {
+        let now = self.clock.mono();
+        let mut actions = std::mem::take(&mut self.actions);
+        self.scheduler.step(input, now, &mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Fetch { lane, stream, from, max } => self.fetch(lane, stream, from, max),
+                Action::Start { attempt, lane, jobs } => self.admit(attempt, lane, jobs),
+                Action::Settled { lane, offset, outcome, attempts } => {
+                    self.settled(lane, offset, outcome, attempts, done);
+                }
+                Action::StateChanged { lane, state } => self.state_changed(lane, state),
+                Action::Completed { lane } => self.completed(lane),
+            }
+        }
+        self.actions = actions;
+        self.ledger.touch(now);
+    }
+
+    fn flush(&mut self) {
+        let now = self.clock.mono();
+        let (scheduler, lanes) = (&mut self.scheduler, &mut self.lanes);
+        self.ledger.flush(now, |batch| {
+            scheduler.take_progress(LANES_PER_COMMIT_MAX, &mut batch.lanes);
+            for progress in &mut batch.lanes {
+                if let Some(lane) = lanes.get_mut(&progress.lane) {
+                    lane.complete_progress(progress);
+                    let minute = lane.figures.as_mut().and_then(|f| f.minute.take(lane.id));
+                    batch.minutes.extend(minute);
+                }
+            }
+            batch.lanes.len() >= LANES_PER_COMMIT_MAX
+        });
+    }
+
+    /// A commit is on the disk.
+    fn durable(&mut self, notes: Notes) {
+        for (lane, cursor) in notes.cursors {
+            if let Some(lane) = self.lanes.get_mut(&lane) {
+                lane.durable = cursor;
+            }
+        }
+        for connection in notes.redelivered {
+            self.look_for_queued(connection);
+        }
+    }
+
+    /// Finishes what is under way, starts nothing new, and saves everything; at most until
+    /// `deadline`.
+    async fn drain(&mut self, deadline: Duration) {
+        self.draining = true;
+        self.step(Input::Drain, None);
+        let limit = tokio::time::sleep(deadline);
+        tokio::pin!(limit);
+        loop {
+            self.collect();
+            self.turn();
+            self.flush();
+            if self.in_flight == 0 && self.ready.is_empty() && self.ledger.is_clean() {
+                return;
+            }
+            if !self.ready.is_empty() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let clock = self.clock;
+            let wake = self.ledger.wake_at().unwrap_or(clock.mono().plus(SWEEP_US));
+            tokio::select! {
+                biased;
+                () = self.inbox.bell.notified() => {}
+                notes = self.ledger.committed(|| clock.mono()) => match notes {
+                    Ok(notes) => self.durable(notes),
+                    Err(WriterDied) => return (self.options.on_fatal)("the store's writer died"),
+                },
+                () = tokio::time::sleep_until(clock.instant(wake)) => {}
+                () = &mut limit => {
+                    tracing::warn!(in_flight = self.in_flight, "attempts were cut off at shutdown");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the shard goes on.
+pub(crate) enum Flow {
+    Go,
+    End,
+}

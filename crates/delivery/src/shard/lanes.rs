@@ -1,0 +1,294 @@
+//! Lanes come, change and go.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset, OutcomeCounts};
+use scheduler::{Input, StreamKey};
+use store::{LaneKind, Store};
+
+use super::command::Applied;
+use super::{Event, REDELIVERY_BIT, Shard};
+use crate::clock::Clock;
+use crate::lane::{Lane, LaneSpec};
+use crate::plan::{Plan, Plans};
+
+impl Lane {
+    /// Whether its jobs are records of the log, and not dead letters.
+    pub(super) fn reads_log(&self) -> bool {
+        self.kind != LaneKind::Redelivery
+    }
+
+    pub(super) fn stream_key(&self) -> StreamKey {
+        match self.kind {
+            LaneKind::Redelivery => StreamKey(REDELIVERY_BIT | u64::from(self.connection().0)),
+            LaneKind::Live | LaneKind::Replay { .. } => StreamKey(u64::from(self.stream().0)),
+        }
+    }
+
+    /// Adds what only delivery knows to the progress that is to be saved.
+    pub(super) fn complete_progress(&self, progress: &mut LaneProgress) {
+        progress.counts.expired += self.expired_unseen;
+        // A hold that comes from the configuration is not kept: the configuration says it again.
+        let from_configuration = match progress.hold {
+            Some(HoldReason::Definition) => true,
+            Some(HoldReason::Operator) => !self.held_by_operator,
+            _ => false,
+        };
+        if from_configuration {
+            progress.hold = None;
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn add_lane(&mut self, spec: LaneSpec) {
+        let now = self.clock.mono();
+        let (end, until) = match spec.kind {
+            LaneKind::Live => (self.log.end(), None),
+            LaneKind::Replay { to, .. } => (to, Some(to)),
+            LaneKind::Redelivery => (END_OF_QUEUE, Some(END_OF_QUEUE)),
+        };
+        let (progress, staggered) = (spec.progress.clone(), spec.staggered);
+        let base = self.base(&spec);
+        let seen = self.seen_before_retention(&spec, base);
+        let mut lane = Lane::new(spec, base, now, Clock::unix());
+        lane.seen = seen;
+        let input = Input::AddLane {
+            lane: lane.id,
+            group: lane.stream().0,
+            stream: lane.stream_key(),
+            policy: lane.plan.policy.clone(),
+            progress,
+            end,
+            staggered,
+            until,
+        };
+        let id = lane.id;
+        match lane.kind {
+            LaneKind::Live => {
+                self.live.insert(lane.connection(), id);
+            }
+            LaneKind::Redelivery => {
+                self.redelivering.insert(lane.connection());
+            }
+            LaneKind::Replay { .. } => {}
+        }
+        self.lanes.insert(id, lane);
+        self.step(input, None);
+        self.hold_if_unfit(id);
+    }
+
+    /// How many records of its stream came before the lane. The log counts exactly from its first
+    /// retained record on; a lane that began before that knows how many of its own it has settled.
+    fn base(&self, spec: &LaneSpec) -> u64 {
+        if spec.kind == LaneKind::Redelivery || spec.start == Offset::ZERO {
+            return 0;
+        }
+        let stream = spec.plan.connection.source;
+        let before = |offset| self.log.stream_count_before(stream, offset).unwrap_or_default();
+        let first = self.log.first();
+        if spec.start >= first {
+            return before(spec.start);
+        }
+        let progress = &spec.progress;
+        let above = u64::try_from(progress.settled_above.len()).unwrap_or_default();
+        let below = progress.counts.settled().saturating_sub(above);
+        before(progress.cursor.max(first)).saturating_sub(below)
+    }
+
+    /// What a lane has seen of the records that retention has removed: those that it has settled,
+    /// or has parked. `None` where retention has removed nothing that it still needs.
+    fn seen_before_retention(&self, spec: &LaneSpec, base: u64) -> Option<u64> {
+        let first = self.log.first();
+        let progress = &spec.progress;
+        if spec.kind == LaneKind::Redelivery || progress.cursor >= first {
+            return None;
+        }
+        let above = progress.settled_above.len();
+        let removed = progress.settled_above.iter().filter(|offset| **offset < first).count()
+            + progress.parked.iter().filter(|job| job.offset < first).count();
+        let count = |n: usize| u64::try_from(n).unwrap_or_default();
+        let below = progress.counts.settled().saturating_sub(count(above));
+        Some(base + below + count(removed))
+    }
+
+    /// Holds a lane that its configuration does not let work.
+    fn hold_if_unfit(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let problem = lane.plan.work.as_ref().err().cloned();
+        let reason = match problem {
+            Some(problem) => {
+                tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
+                lane.figures().last_error = Some(problem);
+                HoldReason::Definition
+            }
+            None if !lane.plan.is_enabled() => HoldReason::Operator,
+            None => return,
+        };
+        self.step(Input::Hold { lane: id, reason }, None);
+    }
+
+    /// Holds a lane whose programs do not compile.
+    pub(super) fn hold_for_definition(&mut self, id: LaneId, problem: &str) {
+        if let Some(lane) = self.lanes.get(&id) {
+            tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
+        }
+        self.step(Input::Hold { lane: id, reason: HoldReason::Definition }, None);
+    }
+
+    /// Takes over a new configuration. Attempts under way keep the transformer they have.
+    pub(super) fn apply(&mut self, plans: Plans) -> Applied {
+        let mut applied = Applied::default();
+        let lanes: Vec<(LaneId, ConnectionId)> =
+            self.lanes.values().map(|lane| (lane.id, lane.connection())).collect();
+        for (id, connection) in lanes {
+            match plans.get(&connection) {
+                Some(plan) => {
+                    if self.replan(id, Arc::clone(plan)) {
+                        applied.changed += 1;
+                    }
+                }
+                None => {
+                    applied.removed.push(id);
+                    self.remove_lane(id);
+                }
+            }
+        }
+        applied
+    }
+
+    /// Gives a lane its new plan. False where nothing has changed.
+    fn replan(&mut self, id: LaneId, plan: Arc<Plan>) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let same_work = plan.works_as(&lane.plan);
+        let same_policy = plan.policy == lane.plan.policy;
+        let same_switch = plan.is_enabled() == lane.plan.is_enabled();
+        if !same_work {
+            lane.transformer = None;
+        }
+        let policy = plan.policy.clone();
+        lane.plan = plan;
+        let stays_held = lane.held_by_operator;
+        if !same_policy {
+            self.step(Input::SetPolicy { lane: id, policy }, None);
+        }
+        if !(same_work && same_switch) {
+            // Whatever it was held for may be mended now. If it is not, it is held again.
+            if !stays_held {
+                self.step(Input::Resume { lane: id }, None);
+            }
+            self.hold_if_unfit(id);
+        }
+        !(same_work && same_policy && same_switch)
+    }
+
+    fn remove_lane(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        self.live.retain(|_, live| *live != id);
+        if lane.kind == LaneKind::Redelivery {
+            self.redelivering.remove(&lane.connection());
+        }
+        self.step(Input::RemoveLane { lane: id }, None);
+    }
+
+    /// A replay or redelivery has done all it had to do.
+    pub(super) fn completed(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        tracing::info!(lane = id.0, connection = %lane.plan.connection.name, "lane completed");
+        let redelivery_of = (lane.kind == LaneKind::Redelivery).then(|| lane.connection());
+        self.ready.push_back(Event::Input(Input::RemoveLane { lane: id }));
+        self.ledger.finish(id, redelivery_of, self.clock.mono());
+    }
+
+    pub(super) fn state_changed(&mut self, id: LaneId, state: LaneState) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.state = state;
+        lane.state_since = Clock::unix();
+        let connection = &lane.plan.connection.name;
+        let last_error = lane.figures.as_ref().and_then(|figures| figures.last_error.as_deref());
+        match state {
+            LaneState::Held { reason } => {
+                let reason = reason.as_str();
+                tracing::warn!(%connection, lane = id.0, reason, last_error, "lane held");
+            }
+            LaneState::Open => {
+                tracing::warn!(%connection, lane = id.0, last_error, "breaker open");
+            }
+            _ => tracing::debug!(%connection, lane = id.0, state = state.as_str(), "lane state"),
+        }
+    }
+
+    /// Looks whether the connection has queued dead letters and no lane for them, and makes one.
+    pub(super) fn look_for_queued(&mut self, connection: ConnectionId) {
+        let at_work = self.lanes.values().any(|lane| {
+            lane.kind == LaneKind::Redelivery && lane.connection() == connection
+        });
+        // A lane at work looks again itself when it is done.
+        if at_work || self.draining {
+            return;
+        }
+        let Some(plan) = self.live_plan(connection) else { return };
+        self.redelivering.insert(connection);
+        let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
+        tokio::task::spawn_local(async move {
+            let made = tokio::task::spawn_blocking(move || redelivery_lane(&store, connection));
+            let event = match made.await {
+                Ok(Ok(Some(progress))) => Event::AddLane(Box::new(LaneSpec {
+                    plan,
+                    kind: LaneKind::Redelivery,
+                    start: Offset::ZERO,
+                    progress,
+                    staggered: false,
+                })),
+                Ok(Ok(None)) | Err(_) => Event::NothingToRedeliver(connection),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "queued dead letters could not be looked up");
+                    tokio::time::sleep(RETRY_LOOKUP).await;
+                    Event::Redeliver(connection)
+                }
+            };
+            inbox.push(event);
+        });
+    }
+
+    pub(super) fn redeliver(&mut self, connection: ConnectionId) {
+        self.redelivering.remove(&connection);
+        self.look_for_queued(connection);
+    }
+
+    fn live_plan(&self, connection: ConnectionId) -> Option<Arc<Plan>> {
+        let lane = self.lanes.get(self.live.get(&connection)?)?;
+        Some(Arc::clone(&lane.plan))
+    }
+}
+
+/// Above every dead letter's id.
+pub(super) const END_OF_QUEUE: Offset = Offset(u64::MAX >> 1);
+
+const RETRY_LOOKUP: Duration = Duration::from_secs(5);
+
+/// A new lane's progress, if the connection has queued letters.
+fn redelivery_lane(
+    store: &Store,
+    connection: ConnectionId,
+) -> Result<Option<LaneProgress>, store::Error> {
+    if store.queued_dead_letters(connection, 0, 1)?.is_empty() {
+        return Ok(None);
+    }
+    let lane = store.add_lane(connection, LaneKind::Redelivery, Offset::ZERO)?;
+    Ok(Some(fresh_progress(lane, Offset::ZERO)))
+}
+
+/// The progress of a lane that begins at `start`.
+pub(crate) fn fresh_progress(lane: LaneId, start: Offset) -> LaneProgress {
+    LaneProgress {
+        lane,
+        cursor: start,
+        settled_above: Vec::new(),
+        parked: Vec::new(),
+        counts: OutcomeCounts::default(),
+        hold: None,
+    }
+}

@@ -1,0 +1,97 @@
+//! What is shown of a lane.
+
+use model::lane::LaneStatus;
+use model::{ConnectionId, LaneState, UnixMillis};
+use scheduler::LaneView;
+use store::LaneKind;
+
+use super::Shard;
+use crate::clock::Clock;
+use crate::lane::Lane;
+
+impl Shard {
+    pub(super) fn statuses(&self, connection: Option<ConnectionId>) -> Vec<LaneStatus> {
+        let now = self.clock.mono();
+        let unix = Clock::unix();
+        self.lanes
+            .values()
+            .filter(|lane| connection.is_none_or(|wanted| lane.connection() == wanted))
+            .filter_map(|lane| {
+                let view = self.scheduler.view(lane.id, now)?;
+                Some(self.status(lane, &view, unix))
+            })
+            .collect()
+    }
+
+    fn status(&self, lane: &Lane, view: &LaneView, unix: UnixMillis) -> LaneStatus {
+        let plan = &lane.plan;
+        let mut counts = view.counts;
+        counts.expired += lane.expired_unseen;
+        let accepted = self.accepted(lane, view);
+        let pending = accepted.saturating_sub(counts.settled());
+        let switched_off = !plan.is_enabled() && plan.work.is_ok();
+        let figures = lane.figures.as_deref();
+        let now = self.clock.mono();
+        LaneStatus {
+            lane: lane.id,
+            connection: shown_name(lane),
+            source: plan.source.clone(),
+            destination: plan.destination.name.to_string(),
+            definition: plan.destination.definition.clone(),
+            state: if switched_off { LaneState::Disabled } else { view.state },
+            state_since: lane.state_since,
+            accepted,
+            counts,
+            pending,
+            retrying: u64::from(view.retrying),
+            in_flight: u64::from(view.in_flight),
+            concurrency_limit: u64::from(view.concurrency_limit),
+            cursor: view.cursor,
+            backlog_age_ms: if pending == 0 { 0 } else { self.backlog_age_ms(lane, view, unix) },
+            next_attempt_at: view
+                .next_attempt_at
+                .map(|at| UnixMillis(unix.0 + at.since(now) / 1_000)),
+            latency_ms_buckets: figures.map_or_else(Vec::new, |f| f.latency_ms_buckets.clone()),
+            latency_ms_sum: figures.map_or(0, |f| f.latency_ms_sum),
+            attempts: figures.map_or_else(Vec::new, |f| {
+                f.attempts.iter().map(|(result, count)| (result.text(), *count)).collect()
+            }),
+            last_error: figures.and_then(|f| f.last_error.clone()),
+        }
+    }
+
+    /// Events of the lane's stream since it began.
+    fn accepted(&self, lane: &Lane, view: &LaneView) -> u64 {
+        let stream = lane.stream();
+        match lane.kind {
+            LaneKind::Live => self.log.stream_count(stream).saturating_sub(lane.base),
+            LaneKind::Replay { to, .. } => {
+                let below = self.log.stream_count_before(stream, to).unwrap_or(0);
+                below.saturating_sub(lane.base)
+            }
+            // A queue that others fill: what is known of it is what is done and what is held.
+            LaneKind::Redelivery => view.counts.settled() + u64::from(view.window),
+        }
+    }
+
+    fn backlog_age_ms(&self, lane: &Lane, view: &LaneView, unix: UnixMillis) -> u64 {
+        if !lane.reads_log() {
+            return 0;
+        }
+        let from = view.oldest_unsettled.unwrap_or(view.cursor);
+        let mut oldest = Vec::with_capacity(1);
+        match self.log.offsets(lane.stream(), from, 1, &mut oldest) {
+            Ok(_) => oldest.first().map_or(0, |record| unix.0.saturating_sub(record.received_at.0)),
+            Err(_) => 0,
+        }
+    }
+}
+
+fn shown_name(lane: &Lane) -> String {
+    let name = &lane.plan.connection.name;
+    match lane.kind {
+        LaneKind::Live => name.to_string(),
+        LaneKind::Replay { id, .. } => format!("{name} (replay {id})"),
+        LaneKind::Redelivery => format!("{name} (redelivery)"),
+    }
+}

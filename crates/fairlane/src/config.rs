@@ -1,0 +1,210 @@
+//! The configuration: what `fairlane.toml` and the environment say, checked as a whole.
+//!
+//! ```text
+//!   fairlane.toml --> tree (every value knows its place) --> reader --> Config --> Registry
+//!                                    ^                        ^
+//!   FAIRLANE__SECTION__KEY ----------+         ${ENV}, ${secret:NAME}
+//! ```
+//!
+//! [`keys::KEYS`] is the one list of what may be set. What is unknown, of a wrong type or out of
+//! range is found against it, and the reference and the example are held to it by tests. All
+//! problems are found at once, each with its line and with what to do.
+//!
+//! Nothing here reads a clock, a socket or a process-wide variable: the environment and the secrets
+//! are arguments, and the only files read are the configuration and the programs that it names.
+
+pub mod entries;
+pub mod keys;
+mod nearest;
+mod overrides;
+pub mod problem;
+mod reader;
+#[cfg(test)]
+mod reference;
+mod registry;
+mod sections;
+mod substitute;
+mod tree;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::Secret;
+
+pub use entries::{ConnectionEntry, DestinationEntry, SourceEntry};
+pub use problem::Problems;
+pub use sections::{CatalogSection, DeliverySection, IngestSection, LogSection, ServerSection};
+
+use overrides::Overrides;
+use problem::Finder;
+use reader::Inputs;
+
+/// The commented example, with every key and its default.
+#[cfg_attr(not(test), allow(dead_code, reason = "held to the code by the tests"))]
+pub const EXAMPLE: &str = include_str!("../../../examples/fairlane.toml");
+
+/// Largest configuration file: 100,000 connections need some 20 MB.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Config {
+    pub server: ServerSection,
+    pub log: LogSection,
+    pub ingest: IngestSection,
+    pub delivery: DeliverySection,
+    pub catalog: CatalogSection,
+    pub sources: Vec<SourceEntry>,
+    pub destinations: Vec<DestinationEntry>,
+    pub connections: Vec<ConnectionEntry>,
+}
+
+/// The process's variables, or what a test says they are.
+pub type Environment = BTreeMap<String, String>;
+
+/// What `${secret:NAME}` means.
+pub enum Secrets<'a> {
+    /// Every one exists, and says nothing of use. For looking at a configuration before the store,
+    /// whose place the configuration tells, is open.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for whoever has no store"))]
+    Assumed,
+    /// As the store knows them.
+    Known(&'a dyn Fn(&str) -> Option<Secret>),
+}
+
+/// The variables of this process. Those that are not UTF-8 are left out: no key can name them.
+#[must_use]
+pub fn process_environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+impl Config {
+    /// Reads and checks the file at `path`, and the programs that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or that it cannot be read. Nothing is kept of a wrong
+    /// configuration.
+    pub fn load(
+        path: &Path,
+        environment: &Environment,
+        secrets: &Secrets<'_>,
+    ) -> Result<Self, Problems> {
+        let (name, text) = open(path)?;
+        Self::parse(&name, &text, environment, secrets, &|file: &Path| {
+            // Programs stand beside the configuration, wherever the process was started.
+            read_file(&path.parent().unwrap_or(Path::new("")).join(file))
+        })
+    }
+
+    /// Checks `text`; `name` is how errors call it, and `read_program` reads the file of a filter
+    /// or transform (by its path as written) or says why it cannot.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        environment: &Environment,
+        secrets: &Secrets<'_>,
+        read_program: &dyn Fn(&Path) -> Result<String, String>,
+    ) -> Result<Self, Problems> {
+        let mut found = Finder::new(name, text);
+        let root = tree::parse(text, &mut found);
+        let overrides = Overrides::of(environment, &mut found);
+        let overrides = &overrides;
+        let inputs = Inputs {
+            environment,
+            secrets,
+            overrides,
+            read_program,
+        };
+        reader::check_tables(&root, &mut found);
+        let mut config = Self::default();
+        config
+            .server
+            .read(&mut inputs.section("server", &root, &mut found));
+        config
+            .log
+            .read(&mut inputs.section("log", &root, &mut found));
+        config
+            .ingest
+            .read(&mut inputs.section("ingest", &root, &mut found));
+        config
+            .delivery
+            .read(&mut inputs.section("delivery", &root, &mut found));
+        config
+            .catalog
+            .read(&mut inputs.section("catalog", &root, &mut found));
+        entries::read(&mut config, &inputs, &root, &mut found);
+        found.finish(config)
+    }
+
+    /// Only where the data is: the store must be open before `${secret:NAME}` can be looked up.
+    /// Whatever else is wrong is left for [`Config::load`] to say.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no TOML, or says this one thing wrongly.
+    pub fn data_dir(path: &Path, environment: &Environment) -> Result<PathBuf, Problems> {
+        let (name, text) = open(path)?;
+        let mut found = Finder::new(&name, &text);
+        let root = tree::parse(&text, &mut found);
+        let overrides = &Overrides::of(environment, &mut Finder::new(&name, &text));
+        // The store holds the secrets, so its own place cannot be one.
+        let secrets = &Secrets::Known(&|_| None);
+        let read_program = &|_: &Path| Ok(String::new());
+        let inputs = Inputs {
+            environment,
+            secrets,
+            overrides,
+            read_program,
+        };
+        let mut data_dir = ServerSection::default().data_dir;
+        let mut section = inputs.unchecked_section("server", &root, &mut found);
+        section.path("data_dir", &mut data_dir);
+        found.finish(data_dir)
+    }
+
+    /// The sections in which `next` says something that takes effect only after a restart.
+    #[must_use]
+    pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
+        let changed = [
+            ("server", self.server != next.server),
+            ("log", self.log != next.log),
+            ("ingest", self.ingest != next.ingest),
+            ("delivery", self.delivery != next.delivery),
+        ];
+        changed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// The file's name as errors call it, and its text.
+fn open(path: &Path) -> Result<(String, String), Problems> {
+    let name = path.display().to_string();
+    match read_file(path) {
+        Ok(text) => Ok((name, text)),
+        Err(why) => Err(Problems::one(format!(
+            "{name}: {why}: name another file with --config, or begin with the example \
+             (examples/fairlane.toml)"
+        ))),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let size = fs::metadata(path).map_err(cannot)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(format!("has {size} bytes, more than {FILE_BYTES_MAX}"));
+    }
+    fs::read_to_string(path).map_err(cannot)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! The list of everything that may be set: names, types, ranges, defaults and meanings.
+
+use Kind::{
+    Address, Boolean, Bytes, Code, Count, Duration, Networks, Path, Rate, Secret, Table, Text,
+    Texts,
+};
+
+/// One key of one section.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub kind: Kind,
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "the tests hold code and example to it")
+    )]
+    pub default: Default,
+    #[cfg_attr(not(test), allow(dead_code, reason = "the reference is made from it"))]
+    pub help: &'static str,
+}
+
+/// What stands for a key that is not set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Default {
+    /// It must be set.
+    Required,
+    /// This, in TOML.
+    Value(&'static str),
+    /// In words.
+    None(&'static str),
+}
+
+/// What a key takes. Ranges are inclusive.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Kind {
+    Text,
+    /// A text that is never shown.
+    Secret,
+    /// IP address and port.
+    Address,
+    Path,
+    Boolean,
+    /// `"30s"`; the range in milliseconds.
+    Duration {
+        min_ms: u64,
+        max_ms: u64,
+    },
+    /// `"64MiB"`, or an integer.
+    Bytes {
+        min: u64,
+        max: u64,
+    },
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// A number above 0.
+    Rate,
+    Texts,
+    /// A list of address ranges.
+    Networks,
+    Table,
+    /// VRL. Nothing is put in for `${..}`: a program never sees the environment or a secret.
+    Code,
+}
+
+/// The sections that stand once, with their meaning. Their keys can be overridden by variables.
+pub const SECTIONS: &[(&str, &str)] = &[
+    (
+        "server",
+        "The process: where it listens and where its data is.",
+    ),
+    ("log", "The event log."),
+    ("ingest", "Limits of what comes in."),
+    ("delivery", "Limits of what goes out, and where to."),
+    (
+        "catalog",
+        "Where destinations are defined, beside those in the binary.",
+    ),
+];
+
+/// The sections that stand once for each thing.
+pub const LISTS: &[(&str, &str)] = &[
+    (
+        "sources",
+        "Where events come from: one write key, one stream of events.",
+    ),
+    (
+        "destinations",
+        "Where events go: a definition of the catalog with its settings.",
+    ),
+    (
+        "connections",
+        "Which source's events go to which destination.",
+    ),
+];
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: Default,
+    help: &'static str,
+) -> Key {
+    Key {
+        section,
+        name,
+        kind,
+        default,
+        help,
+    }
+}
+
+const fn is(value: &'static str) -> Default {
+    Default::Value(value)
+}
+
+const fn none(words: &'static str) -> Default {
+    Default::None(words)
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const DAY: u64 = 24 * 60 * MINUTE;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+const TIMEOUT: Kind = Duration {
+    min_ms: 10,
+    max_ms: 10 * MINUTE,
+};
+const PER_SECOND: Kind = Count {
+    min: 1,
+    max: 1_000_000,
+};
+const CONNECTIONS: Kind = Count {
+    min: 1,
+    max: 1_000_000,
+};
+
+/// Every key, in the order of the reference.
+#[rustfmt::skip] // One key, three lines: the table is read as a table.
+pub const KEYS: &[Key] = &[
+    key("server", "listen", Address, is("\"127.0.0.1:8080\""),
+        "Where events come in. `0.0.0.0:8080` for all of the machine's addresses."),
+    key("server", "admin_listen", Address, is("\"127.0.0.1:9080\""),
+        "Where the management API and the metrics are. Another address than this machine's own \
+         needs `admin_token`."),
+    key("server", "admin_token", Secret, none("only this machine may use the management API"),
+        "Bearer token of the management API, at least 16 bytes. Better `${ADMIN_TOKEN}` than in \
+         the file."),
+    key("server", "data_dir", Path, is("\"./fairlane-data\""),
+        "The directory of the log and the store, relative to where the process is started."),
+    key("server", "threads", Count { min: 1, max: 256 }, none("by the number of cores"),
+        "Threads that take events in."),
+    key("server", "shards", Count { min: 1, max: 256 }, none("by the number of cores"),
+        "Threads that deliver. Lanes are divided among them."),
+
+    key("log", "segment_bytes_max", Bytes { min: 512 * KIB, max: GIB }, is("\"64MiB\""),
+        "Size of one segment file."),
+    key("log", "retention_age", Duration { min_ms: MINUTE, max_ms: 3_650 * DAY }, is("\"7d\""),
+        "Events are kept this long for replays. After it they are removed even if they are not \
+         delivered."),
+    key("log", "retention_bytes_max", Bytes { min: MIB, max: 1_024 * TIB }, is("\"64GiB\""),
+        "Over this, delivered events are removed, oldest first; when none is left to remove, \
+         clients are answered 503 and delivery goes on. At least two segments."),
+    key("log", "commit_queue_bytes_max", Bytes { min: MIB, max: 16 * GIB }, is("\"64MiB\""),
+        "Events that wait to become durable. Over it clients are answered 503."),
+
+    key("ingest", "body_bytes_max", Bytes { min: KIB, max: 64 * MIB }, is("\"512KiB\""),
+        "Largest request body, both as sent and decompressed."),
+    key("ingest", "bytes_in_flight_max", Bytes { min: MIB, max: 64 * GIB }, is("\"64MiB\""),
+        "Bodies received and not yet answered. Over it clients are answered 503. At least \
+         `body_bytes_max`."),
+    key("ingest", "connections_max", CONNECTIONS, is("4096"),
+        "Open connections; more are closed at once."),
+    key("ingest", "connections_per_ip_max", CONNECTIONS, is("256"),
+        "Open connections of one address. Not applied where `trusted_proxies` is set."),
+    key("ingest", "header_timeout", TIMEOUT, is("\"10s\""),
+        "Time for a request's head."),
+    key("ingest", "body_timeout", TIMEOUT, is("\"30s\""),
+        "Time for a request's body."),
+    key("ingest", "idle_timeout", TIMEOUT, is("\"75s\""),
+        "How long a connection may stay open without a request."),
+    key("ingest", "source_rate_limit_per_s", PER_SECOND, none("no limit"),
+        "Requests a second of a source that has no limit of its own. Over it: 429."),
+    key("ingest", "ip_rate_limit_per_s", PER_SECOND, none("no limit"),
+        "Requests a second of one address. Over it: 429."),
+    key("ingest", "dedup_window", Duration { min_ms: SECOND, max_ms: 30 * DAY }, is("\"24h\""),
+        "An event whose messageId was seen within this time is dropped."),
+    key("ingest", "dedup_entries_max", Count { min: 1, max: 1_000_000_000 }, is("3670016"),
+        "MessageIds remembered, about 10 bytes each. With more events than this in the window, \
+         the oldest ids are forgotten early."),
+    key("ingest", "trusted_proxies", Count { min: 0, max: 16 }, is("0"),
+        "Proxies in front that add to `X-Forwarded-For`. 0: the header is not believed."),
+    key("ingest", "public_host", Text, none("the host that the browser asked"),
+        "`host[:port]` that browsers are told to send events to."),
+
+    key("delivery", "attempt_timeout", TIMEOUT, is("\"30s\""),
+        "Time for one attempt, from connecting to the end of the answer."),
+    key("delivery", "concurrency_max", Count { min: 1, max: 10_000 }, is("64"),
+        "Requests at once to one destination. How many of them are used adapts to what it bears."),
+    key("delivery", "in_flight_max", Count { min: 1, max: 1_000_000 }, is("2048"),
+        "Requests at once to all destinations."),
+    key("delivery", "in_flight_bytes_max", Bytes { min: MIB, max: 64 * GIB }, is("\"64MiB\""),
+        "Events being sent."),
+    key("delivery", "window_jobs_max", Count { min: 1, max: 10_000 }, is("10000"),
+        "Jobs of one lane that may be sent, wait for a retry or have ended out of order. At least \
+         any connection's `batch_events_max`."),
+    key("delivery", "drain_timeout", Duration { min_ms: 0, max_ms: 10 * MINUTE }, is("\"25s\""),
+        "On SIGTERM: how long attempts in flight may take to finish."),
+    key("delivery", "egress_allow", Networks, is("[]"),
+        "Private address ranges that destinations may be in, such as `\"10.0.0.0/8\"`. Without it \
+         only public addresses are reached."),
+    key("delivery", "egress_allow_http", Boolean, is("true"),
+        "Whether `http://` is allowed, or only `https://`."),
+    key("delivery", "extra_ca", Path, none("the public authorities"),
+        "PEM file of certificate authorities to trust beside the public ones, relative to where the \
+         process is started."),
+
+    key("catalog", "overlay_dir", Path, none("the catalog in the binary"),
+        "A directory of definitions, one folder each, that are added to those in the binary or \
+         replace them. Relative to the configuration file."),
+
+    key("sources", "name", Text, Default::Required,
+        "1 to 64 of `a-z 0-9 _ - . :`. It is what events are stored under: a renamed source is a \
+         new one."),
+    key("sources", "write_key", Text, none("one of `write_key` and `write_keys` is needed"),
+        "The key that clients send. Public: it can only add events to this source."),
+    key("sources", "write_keys", Texts, none("one of `write_key` and `write_keys` is needed"),
+        "More than one, while a key is being changed."),
+    key("sources", "enabled", Boolean, is("true"),
+        "If false, clients are still answered 200, and their events are counted and discarded."),
+    key("sources", "rate_limit_per_s", PER_SECOND, none("`source_rate_limit_per_s` of [ingest]"),
+        "Requests a second. Over it: 429."),
+
+    key("destinations", "name", Text, Default::Required,
+        "1 to 64 of `a-z 0-9 _ - . :`."),
+    key("destinations", "type", Text, Default::Required,
+        "The id of its definition: `fairlane destination list` shows all."),
+    key("destinations", "enabled", Boolean, is("true"),
+        "If false, its connections wait; nothing is lost until `retention_age`."),
+    key("destinations", "settings", Table, is("{}"),
+        "What the definition asks for: `fairlane destination list <id>` shows it."),
+
+    key("connections", "source", Text, Default::Required,
+        "A source's name."),
+    key("connections", "destination", Text, Default::Required,
+        "A destination's name."),
+    key("connections", "name", Text, none("`source:destination`"),
+        "1 to 64 of `a-z 0-9 _ - . :`. What is settled is stored under it: a renamed connection \
+         begins anew."),
+    key("connections", "enabled", Boolean, is("true"),
+        "If false, its events wait; nothing is lost until `retention_age`."),
+    key("connections", "filter", Code, none("every event"),
+        "VRL that is true for events of this connection."),
+    key("connections", "filter_file", Path, none("see `filter`"),
+        "The same from a file, relative to the configuration file."),
+    key("connections", "transform", Code, none("the event as it came"),
+        "VRL that changes the event before the definition sees it."),
+    key("connections", "transform_file", Path, none("see `transform`"),
+        "The same from a file, relative to the configuration file."),
+    key("connections", "concurrency_max", Count { min: 1, max: 10_000 },
+        none("`concurrency_max` of [delivery]"),
+        "Requests at once."),
+    key("connections", "rate_limit_per_s", Rate, none("what the definition says"),
+        "Requests a second."),
+    key("connections", "retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY },
+        none("what the definition says: 4 h for analytics, 72 h for webhooks"),
+        "An event that keeps failing on its own becomes a dead letter after this time, and at \
+         least 5 attempts."),
+    key("connections", "attempt_timeout", TIMEOUT, none("`attempt_timeout` of [delivery]"),
+        "Time for one attempt."),
+    key("connections", "batch_events_max", Count { min: 1, max: 10_000 },
+        none("what the definition says"),
+        "Events of one request, where the definition batches."),
+];
+
+/// Names that people bring from elsewhere, and what they are here.
+pub(super) const ALSO_KNOWN_AS: &[(&str, &str)] = &[
+    ("from", "source"),
+    ("to", "destination"),
+    ("id", "name"),
+    ("key", "write_key"),
+    ("definition", "type"),
+    ("source", "sources"),
+    ("destination", "destinations"),
+    ("connection", "connections"),
+];
+
+/// The keys of one section.
+pub(super) fn of(section: &str) -> impl Iterator<Item = &'static Key> + Clone + use<'_> {
+    KEYS.iter().filter(move |key| key.section == section)
+}

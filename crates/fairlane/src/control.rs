@@ -1,0 +1,391 @@
+//! The management API's view of the program: [`Control`] over delivery, ingest, log and store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use admin::control::{
+    Answer, AttemptView, Control, ControlError, DeadLetterDetail, DeadLetterQuery,
+    DeadLetterSummary, DestinationStatus, HistogramSnapshot, IngestSnapshot, LaneDetail, LaneTally,
+    LogPoint, LogStatus, MetricsSnapshot, Redelivery, ReloadReport, ReplayRequest, ReplayStatus,
+    Selection, Status, StoreStatus,
+};
+use ingest::{Discard, Ingest};
+use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
+use model::{ConnectionId, LaneId, Offset};
+use store::{DeadLetterFilter, DeadLetterSelection, DeadLetterState, LaneKind, LaneRow};
+
+use crate::serve::{Parts, now};
+
+/// Implements [`Control`]; what blocks runs beside the runtime of its caller.
+pub struct Steering {
+    parts: Arc<Parts>,
+    ingest: Ingest,
+}
+
+impl Steering {
+    pub fn new(parts: Arc<Parts>, ingest: Ingest) -> Self {
+        Self { parts, ingest }
+    }
+
+    /// Runs a look into the store, which waits for the disk.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Parts) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let parts = Arc::clone(&self.parts);
+        let looked = tokio::task::spawn_blocking(move || look(&parts)).await;
+        looked
+            .map_err(|_| ControlError::Internal("looking into the store failed".to_owned()))?
+            .map_err(|error| ControlError::Internal(error.to_string()))
+    }
+
+    fn connection_id(&self, name: &str) -> Result<ConnectionId, ControlError> {
+        let registry = self.parts.registry.load();
+        let found = registry.connection_named(name).map(|connection| connection.id);
+        found.ok_or_else(|| no_such_connection(name))
+    }
+
+    fn connection_name(&self, id: ConnectionId) -> String {
+        let registry = self.parts.registry.load();
+        let found = registry.connections.iter().find(|connection| connection.id == id);
+        found.map_or_else(|| format!("(removed {})", id.0), |connection| connection.name.to_string())
+    }
+
+    fn log_status(&self) -> LogStatus {
+        let stats = self.parts.log.stats();
+        LogStatus {
+            first: stats.first,
+            end: stats.end,
+            segments: stats.segments,
+            bytes: stats.bytes,
+            free_bytes: stats.free_bytes,
+            torn_bytes: stats.torn_bytes,
+            damaged_records: stats.damaged_records,
+            commits: stats.commits,
+        }
+    }
+
+    async fn store_status(&self) -> StoreStatus {
+        let looked = self.look(|parts| {
+            let counts = parts.store.dead_letter_counts()?;
+            Ok((counts, parts.store.queued_dead_letter_count()?))
+        });
+        let Ok((counts, queued)) = looked.await else { return StoreStatus::default() };
+        StoreStatus {
+            bytes: counts.iter().map(|count| count.bytes).sum(),
+            dead_letters: counts.iter().map(|count| count.letters).sum(),
+            dead_letters_queued: queued,
+        }
+    }
+
+    async fn live_lanes(&self) -> Vec<LaneStatus> {
+        self.parts.delivery.lanes().await
+    }
+
+    fn summary(&self, letter: store::DeadLetterSummary) -> DeadLetterSummary {
+        DeadLetterSummary {
+            id: letter.id,
+            connection: self.connection_name(letter.connection),
+            offset: letter.offset,
+            message_id: letter.message_id,
+            reason: letter.reason,
+            expired: letter.expired,
+            detail: letter.detail,
+            status: letter.status,
+            attempts: letter.attempts,
+            received_at: letter.received_at,
+            died_at: letter.died_at,
+            queued: letter.state == DeadLetterState::Queued,
+        }
+    }
+
+    fn point(&self, point: LogPoint) -> Offset {
+        match point {
+            LogPoint::Offset(offset) => offset,
+            LogPoint::Time(time) => self.parts.log.offset_at(time),
+        }
+    }
+
+    async fn replay_rows(&self) -> Result<Vec<LaneRow>, ControlError> {
+        let is_replay = |row: &LaneRow| matches!(row.kind, LaneKind::Replay { .. });
+        let rows = self.look(|parts| parts.store.lanes()).await?;
+        Ok(rows.into_iter().filter(is_replay).collect())
+    }
+
+    fn replay_status(&self, row: &LaneRow, lanes: &HashMap<LaneId, LaneStatus>) -> Option<ReplayStatus> {
+        let LaneKind::Replay { id, from, to } = row.kind else { return None };
+        let connection = self.connection_name(row.connection);
+        let lane = lanes.get(&row.lane).cloned();
+        Some(ReplayStatus { id, connection, from, to, finished: row.finished, lane })
+    }
+}
+
+fn no_such_connection(name: &str) -> ControlError {
+    ControlError::NotFound(format!("there is no connection {name:?}: `fairlane lanes` lists them"))
+}
+
+fn of_delivery(error: delivery::Error) -> ControlError {
+    match error {
+        delivery::Error::NoSuchConnection(name) => no_such_connection(&name),
+        delivery::Error::EmptyRange { .. } => ControlError::Invalid(error.to_string()),
+        delivery::Error::Ended => ControlError::Unavailable("Fairlane is stopping".to_owned()),
+        other => ControlError::Internal(other.to_string()),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Control for Steering {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn status(&self) -> Answer<'_, Status> {
+        Box::pin(async {
+            let lanes = self.live_lanes().await;
+            let started_at = self.parts.started_at;
+            Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at,
+                uptime_ms: now().0.saturating_sub(started_at.0),
+                ready: true,
+                not_ready: None,
+                balance: self.parts.balance(&lanes),
+                lanes: LaneTally::of(&lanes),
+                log: self.log_status(),
+                store: self.store_status().await,
+            }
+        })
+    }
+
+    fn lanes(&self) -> Answer<'_, Vec<LaneStatus>> {
+        Box::pin(self.live_lanes())
+    }
+
+    fn lane<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<LaneDetail, ControlError>> {
+        Box::pin(async move {
+            let lane = self.parts.delivery.lane(connection).await;
+            let lane = lane.ok_or_else(|| no_such_connection(connection))?;
+            let id = lane.lane;
+            let samples = self.look(move |parts| parts.store.samples(id)).await?;
+            let samples = samples.into_iter().map(|sample| AttemptView {
+                at: sample.at,
+                offset: sample.offset,
+                attempt: sample.attempt,
+                status: sample.status,
+                result: sample.result,
+                latency_ms: sample.latency_ms,
+                request: sample.request_line,
+                response: text(&sample.response),
+            });
+            Ok(LaneDetail { lane, samples: samples.collect() })
+        })
+    }
+
+    fn hold<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<(), ControlError>> {
+        Box::pin(async move { self.parts.delivery.hold(connection).await.map_err(of_delivery) })
+    }
+
+    fn resume<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<(), ControlError>> {
+        Box::pin(async move { self.parts.delivery.resume(connection).await.map_err(of_delivery) })
+    }
+
+    fn dead_letters(
+        &self,
+        query: DeadLetterQuery,
+    ) -> Answer<'_, Result<Vec<DeadLetterSummary>, ControlError>> {
+        Box::pin(async move {
+            let connection = query.connection.as_deref();
+            let connection = connection.map(|name| self.connection_id(name)).transpose()?;
+            let filter = DeadLetterFilter {
+                connection,
+                reason: query.reason,
+                after_id: query.after,
+                limit: query.limit,
+                ..DeadLetterFilter::default()
+            };
+            let letters = self.look(move |parts| parts.store.dead_letters(&filter)).await?;
+            Ok(letters.into_iter().map(|letter| self.summary(letter)).collect())
+        })
+    }
+
+    fn dead_letter(&self, id: u64) -> Answer<'_, Result<DeadLetterDetail, ControlError>> {
+        Box::pin(async move {
+            let found = self.look(move |parts| parts.store.dead_letter(id)).await?;
+            let found = found.ok_or_else(|| {
+                ControlError::NotFound(format!(
+                    "there is no dead letter {id}: it was delivered again, or never was"
+                ))
+            })?;
+            let letter = found.letter;
+            Ok(DeadLetterDetail {
+                summary: DeadLetterSummary {
+                    id,
+                    connection: self.connection_name(letter.connection),
+                    offset: letter.offset,
+                    message_id: letter.message_id,
+                    reason: letter.reason,
+                    expired: letter.expired,
+                    detail: letter.detail,
+                    status: letter.status,
+                    attempts: letter.attempts,
+                    received_at: letter.received_at,
+                    died_at: letter.died_at,
+                    queued: found.state == DeadLetterState::Queued,
+                },
+                event: serde_json::from_slice(&letter.event).unwrap_or_default(),
+                response: letter.response.map(|response| text(&response)),
+            })
+        })
+    }
+
+    fn redeliver(
+        &self,
+        selection: Selection,
+    ) -> Answer<'_, Result<Vec<Redelivery>, ControlError>> {
+        Box::pin(async move {
+            let everything = DeadLetterFilter { limit: usize::MAX, ..DeadLetterFilter::default() };
+            let selection = match selection {
+                Selection::All => DeadLetterSelection::Filter(everything),
+                Selection::Ids(ids) => DeadLetterSelection::Ids(ids),
+                Selection::Matching { connection, reason } => {
+                    let connection = Some(self.connection_id(&connection)?);
+                    DeadLetterSelection::Filter(DeadLetterFilter { connection, reason, ..everything })
+                }
+            };
+            let queued = self.parts.delivery.redeliver(selection).await.map_err(of_delivery)?;
+            let named = |(connection, queued)| Redelivery {
+                connection: self.connection_name(connection),
+                queued,
+            };
+            Ok(queued.into_iter().map(named).collect())
+        })
+    }
+
+    fn replay(&self, request: ReplayRequest) -> Answer<'_, Result<ReplayStatus, ControlError>> {
+        Box::pin(async move {
+            let from = self.point(request.from);
+            let to = request.to.map_or_else(|| self.parts.log.end(), |to| self.point(to));
+            let delivery = &self.parts.delivery;
+            let lane =
+                delivery.replay(&request.connection, from, to).await.map_err(of_delivery)?;
+            let rows = self.replay_rows().await?;
+            let row = rows.iter().find(|row| row.lane == lane);
+            row.and_then(|row| self.replay_status(row, &HashMap::new()))
+                .ok_or_else(|| ControlError::Internal("the replay was not recorded".to_owned()))
+        })
+    }
+
+    fn replays(&self) -> Answer<'_, Result<Vec<ReplayStatus>, ControlError>> {
+        Box::pin(async move {
+            let rows = self.replay_rows().await?;
+            let lanes = self.live_lanes().await;
+            let lanes = lanes.into_iter().map(|lane| (lane.lane, lane)).collect();
+            Ok(rows.iter().filter_map(|row| self.replay_status(row, &lanes)).collect())
+        })
+    }
+
+    fn destinations(&self) -> Answer<'_, Vec<DestinationStatus>> {
+        Box::pin(async move {
+            let registry = self.parts.registry.load_full();
+            let catalog = self.parts.catalog.load_full();
+            let status = |destination: &model::Destination| DestinationStatus {
+                name: destination.name.to_string(),
+                definition: destination.definition.clone(),
+                enabled: destination.enabled,
+                settings: destination.settings.keys().cloned().collect(),
+                connections: registry
+                    .connections
+                    .iter()
+                    .filter(|connection| connection.destination == destination.id)
+                    .map(|connection| connection.name.to_string())
+                    .collect(),
+                problem: match catalog.get(&destination.definition) {
+                    None => Some(format!("there is no type {:?}", destination.definition)),
+                    Some(definition) => definition
+                        .check_settings(&destination.settings)
+                        .err()
+                        .and_then(|problems| problems.first().map(ToString::to_string)),
+                },
+            };
+            registry.destinations.iter().map(status).collect()
+        })
+    }
+
+    fn reload(&self) -> Answer<'_, Result<ReloadReport, ControlError>> {
+        Box::pin(async move {
+            crate::reload::reload(&self.parts)
+                .await
+                .map_err(|error| ControlError::Invalid(format!("{error:#}")))
+        })
+    }
+
+    fn metrics(&self) -> Answer<'_, MetricsSnapshot> {
+        Box::pin(async move {
+            let stats = self.parts.log.stats();
+            let (resident_bytes, open_files) = process_figures();
+            MetricsSnapshot {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: self.parts.started_at,
+                ready: true,
+                ingest: self.ingest_snapshot(),
+                lanes: self.live_lanes().await,
+                log: self.log_status(),
+                commit_latency_us: HistogramSnapshot {
+                    bounds: eventlog::FSYNC_BUCKETS_US.to_vec(),
+                    counts: stats.fsync_buckets.to_vec(),
+                    sum: stats.fsync_us_sum,
+                },
+                store: self.store_status().await,
+                resident_bytes,
+                open_files,
+            }
+        })
+    }
+}
+
+impl Steering {
+    fn ingest_snapshot(&self) -> IngestSnapshot {
+        let stats = self.ingest.stats();
+        let registry = self.parts.registry.load();
+        let latency = stats.ack_latency();
+        let source = |id| registry.source(id).map(|source| source.name.to_string());
+        let discards = Discard::ALL.into_iter();
+        IngestSnapshot {
+            requests: stats
+                .requests()
+                .into_iter()
+                .map(|(label, status, count)| (label.as_str().to_owned(), status, count))
+                .collect(),
+            accepted: stats
+                .accepted()
+                .into_iter()
+                .filter_map(|(id, count)| Some((source(id)?, count)))
+                .collect(),
+            duplicates: stats.duplicates(),
+            discarded: discards
+                .map(|reason| (reason.as_str().to_owned(), stats.discarded(reason)))
+                .collect(),
+            bytes: stats.body_bytes(),
+            ack_latency_us: HistogramSnapshot {
+                bounds: LATENCY_BUCKETS_MS.iter().map(|ms| ms * 1_000).collect(),
+                counts: latency.buckets.to_vec(),
+                sum: latency.sum_us,
+            },
+        }
+    }
+}
+
+/// Resident bytes and open files of this process; 0 where the system does not say.
+fn process_figures() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    (kib * 1_024, u64::try_from(files).unwrap_or(u64::MAX))
+}

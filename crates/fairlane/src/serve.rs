@@ -1,0 +1,253 @@
+//! `fairlane serve` and `fairlane check`: the parts put together, started, and stopped in order.
+//!
+//! ```text
+//!   start:  store -> configuration -> catalog -> log -> delivery -> ingest -> management
+//!   stop:   ingest (answers all it took) -> delivery (finishes what flies) -> management -> log
+//! ```
+
+mod options;
+mod vetting;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use admin::Admin;
+use admin::control::BalanceSheet;
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use catalog::Catalog;
+use delivery::Delivery;
+use eventlog::EventLog;
+use ingest::{Ingest, SourceTable};
+use model::lane::LaneStatus;
+use model::{Registry, UnixMillis};
+use serde_json::json;
+use store::Store;
+
+pub use self::options::{open_store, registry as registry_of};
+pub use self::vetting::vet;
+use crate::cli::{CheckArgs, ConfigArgs};
+use crate::config::{Config, Secrets, process_environment};
+use crate::control::Steering;
+use crate::reload::Watch;
+
+/// What standard output says before the address where events are taken; tests and the benchmark
+/// read the address behind it.
+pub const EVENTS_AT: &str = "events at http://";
+/// The same for the management API.
+pub const MANAGEMENT_AT: &str = "management at http://";
+
+/// Everything that runs. Cheap to share; the parts end with [`App::stop`].
+pub struct App {
+    pub parts: Arc<Parts>,
+    ingest: Ingest,
+    admin: Admin,
+    drain_timeout: Duration,
+}
+
+/// What the management API and a reload work with.
+pub struct Parts {
+    pub config_path: PathBuf,
+    pub log: EventLog,
+    pub store: Store,
+    pub catalog: Arc<ArcSwap<Catalog>>,
+    pub delivery: Delivery,
+    pub sources: Arc<ArcSwap<SourceTable>>,
+    pub registry: ArcSwap<Registry>,
+    pub started_at: UnixMillis,
+    /// The configuration in force; held while a reload runs, so that there is one at a time.
+    pub config: tokio::sync::Mutex<Config>,
+}
+
+pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
+    let app = App::start(&args.config).await?;
+    println!("Fairlane {} takes {EVENTS_AT}{}", env!("CARGO_PKG_VERSION"), app.events_address());
+    println!("{MANAGEMENT_AT}{}", app.management_address());
+    let watch = Watch::start(Arc::clone(&app.parts)).await?;
+    stop_signal().await;
+    tracing::info!("stopping: no new requests; what is in flight is finished");
+    drop(watch);
+    app.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// `fairlane check`: everything that `serve` would refuse, without starting anything.
+pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let path = &args.config.config;
+    let (config, catalog, _) = load(path)?;
+    vet(path, &config, &catalog)?;
+    if args.json {
+        let report = json!({
+            "ok": true, "sources": config.sources.len(),
+            "destinations": config.destinations.len(), "connections": config.connections.len(),
+        });
+        println!("{report}");
+    } else {
+        println!(
+            "{} is good: {} sources, {} destinations, {} connections",
+            path.display(),
+            config.sources.len(),
+            config.destinations.len(),
+            config.connections.len()
+        );
+    }
+    Ok(())
+}
+
+/// Reads the configuration with the secrets that the store holds, and the catalog that it names.
+pub fn load(path: &Path) -> anyhow::Result<(Config, Catalog, Store)> {
+    let environment = process_environment();
+    let store = open_store(path)?;
+    let lookup = |name: &str| store.get_secret(name).ok().flatten();
+    let config = Config::load(path, &environment, &Secrets::Known(&lookup))?;
+    let catalog = load_catalog(path, &config)?;
+    Ok((config, catalog, store))
+}
+
+/// The embedded catalog under the configured overlay.
+pub fn load_catalog(config_path: &Path, config: &Config) -> anyhow::Result<Catalog> {
+    let catalog = Catalog::embedded()?;
+    match &config.catalog.overlay_dir {
+        None => Ok(catalog),
+        Some(dir) => Ok(catalog.with_overlay(&options::beside(config_path, dir))?),
+    }
+}
+
+impl App {
+    /// Starts all parts; on return events are taken and delivered.
+    ///
+    /// # Errors
+    /// Anything that keeps a part from working; the text says what to do. What had been started is
+    /// stopped again as the process ends.
+    pub async fn start(config_path: &Path) -> anyhow::Result<Self> {
+        let started_at = now();
+        let (config, catalog, store) = load(config_path)?;
+        vet(config_path, &config, &catalog)?;
+        let registry = Arc::new(options::registry(&config, &store)?);
+        store.record_registry(&registry, started_at)?;
+        // The ports first: what is taken should be known before anything is written.
+        let events = listen(config.server.listen, "listen")?;
+        let management = listen(config.server.admin_listen, "admin_listen")?;
+        let opened = EventLog::open(options::log(config_path, &config, &store)?, started_at)?;
+        options::report_recovery(&opened.recovery);
+        let log = opened.log;
+        let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        let delivery = delivery::start(
+            options::delivery(config_path, &config),
+            log.clone(),
+            store.clone(),
+            Arc::clone(&catalog),
+            Arc::clone(&registry),
+        )?;
+        let sources = Arc::new(ArcSwap::from_pointee(SourceTable::from_registry(&registry)));
+        let ingest = ingest::start(
+            options::ingest(&config),
+            events,
+            log.clone(),
+            Arc::clone(&sources),
+            ingest::system_clock(),
+        )?;
+        let drain_timeout = Duration::from_millis(config.delivery.drain_timeout_ms);
+        let admin_options = options::admin(&config);
+        let parts = Arc::new(Parts {
+            config_path: config_path.to_owned(),
+            log,
+            store,
+            catalog,
+            delivery,
+            sources,
+            registry: ArcSwap::from(registry),
+            started_at,
+            config: tokio::sync::Mutex::new(config),
+        });
+        let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
+        let admin = admin::start(admin_options, management, steering)?;
+        ingest.set_ready(true);
+        Ok(Self { parts, ingest, admin, drain_timeout })
+    }
+
+    pub fn events_address(&self) -> SocketAddr {
+        self.ingest.local_addr()
+    }
+
+    pub fn management_address(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    pub async fn lanes(&self) -> Vec<LaneStatus> {
+        self.parts.delivery.lanes().await
+    }
+
+    pub async fn balance(&self) -> BalanceSheet {
+        self.parts.balance(&self.lanes().await)
+    }
+
+    /// Takes no more events, answers what was taken, finishes what is in flight within the drain
+    /// timeout, and saves everything.
+    pub async fn stop(self) {
+        let (ingest, timeout) = (self.ingest, self.drain_timeout);
+        ingest.shutdown(timeout).await;
+        self.parts.delivery.clone().shutdown(timeout).await;
+        let admin = self.admin;
+        wait(move || admin.shutdown()).await;
+        let log = self.parts.log.clone();
+        wait(move || log.close()).await;
+    }
+}
+
+impl Parts {
+    /// The books over all live lanes.
+    pub fn balance(&self, lanes: &[LaneStatus]) -> BalanceSheet {
+        let registry = self.registry.load();
+        let live = lanes.iter().filter(|lane| registry.connection_named(&lane.connection).is_some());
+        let accepted =
+            registry.sources.iter().map(|source| self.log.stream_count(source.id)).sum();
+        BalanceSheet::of(accepted, live)
+    }
+}
+
+/// Runs what blocks beside the runtime.
+async fn wait(work: impl FnOnce() + Send + 'static) {
+    if tokio::task::spawn_blocking(work).await.is_err() {
+        tracing::error!("a part panicked while it was stopped");
+    }
+}
+
+fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: set another address for {key} under [server]")
+    })
+}
+
+/// Ends at the first SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. A second one ends the process at once.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
+    let signals: Result<Vec<_>, _> = kinds.into_iter().map(signal).collect();
+    let Ok(mut signals) = signals else {
+        // Without signal handlers the default ones end the process, which is what is asked for.
+        return std::future::pending().await;
+    };
+    std::future::poll_fn(move |context| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// The wall clock.
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A time as people and JSON write it.
+pub fn rfc3339(time: UnixMillis) -> String {
+    i64::try_from(time.0)
+        .ok()
+        .and_then(chrono::DateTime::from_timestamp_millis)
+        .map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}

@@ -1,0 +1,136 @@
+//! What each part is started with, out of the configuration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use model::{Offset, Registry, Secret};
+use store::{KeySource, Store};
+
+use crate::config::{Config, process_environment};
+
+/// Names the key that seals secrets at rest: 32 bytes, as hex or base64.
+const KEY_VARIABLE: &str = "FAIRLANE_KEY";
+
+/// A path of the configuration, which is relative to the file that says it.
+pub fn beside(config_path: &Path, path: &Path) -> PathBuf {
+    config_path.parent().unwrap_or(Path::new("")).join(path)
+}
+
+/// Opens the store of a configuration; the rest of the file may still be wrong.
+///
+/// # Errors
+/// The file does not say where the data is, or the store cannot be opened.
+pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
+    let data_dir = Config::data_dir(config_path, &process_environment())?;
+    let data_dir = beside(config_path, &data_dir);
+    std::fs::create_dir_all(&data_dir).with_context(|| {
+        format!(
+            "cannot create the data directory {}: set data_dir under [server] to a directory \
+             that this user may write",
+            data_dir.display()
+        )
+    })?;
+    let mut options = store::Options::new(&data_dir);
+    if let Ok(text) = std::env::var(KEY_VARIABLE) {
+        let variable = KEY_VARIABLE.to_owned();
+        options.key = KeySource::Env { variable, text: Secret::new(text) };
+    }
+    Ok(Store::open(options, super::now())?)
+}
+
+/// The configured sources, destinations and connections with their numbers.
+pub fn registry(config: &Config, store: &Store) -> anyhow::Result<Registry> {
+    config.to_registry(
+        |names| Ok(store.source_ids(names)?),
+        |names| Ok(store.destination_ids(names)?),
+        |names| Ok(store.connection_ids(names)?),
+    )
+}
+
+pub fn log(config_path: &Path, config: &Config, store: &Store) -> anyhow::Result<eventlog::Options> {
+    let data_dir = beside(config_path, &config.server.data_dir);
+    let highest = store.lanes()?.iter().map(|lane| lane.progress.cursor).max();
+    Ok(eventlog::Options {
+        segment_bytes_max: config.log.segment_bytes_max,
+        retention_age_ms: config.log.retention_age_ms,
+        retention_bytes_max: config.log.retention_bytes_max,
+        commit_queue_bytes_max: config.log.commit_queue_bytes_max,
+        // Should the log's files be lost, new records must not get offsets that lanes have passed.
+        end_min: highest.unwrap_or(Offset::ZERO),
+        ..eventlog::Options::new(data_dir.join("log"))
+    })
+}
+
+/// Says what the log found when it was opened, once.
+pub fn report_recovery(report: &eventlog::RecoveryReport) {
+    if !report.clean {
+        tracing::info!(
+            torn_bytes = report.torn_bytes,
+            relogged_records = report.relogged_records,
+            "the last run did not end in order: its tail was made durable again"
+        );
+    }
+    for range in &report.quarantined {
+        tracing::error!(
+            segment = range.segment.0,
+            from = range.offsets.start.0,
+            to = range.offsets.end.0,
+            bytes = ?range.bytes,
+            "damaged records: they are lost to this disk, all others are served"
+        );
+    }
+}
+
+pub fn delivery(config_path: &Path, config: &Config) -> delivery::Options {
+    let section = &config.delivery;
+    let egress = delivery::EgressPolicy {
+        allow: section.egress_allow.clone(),
+        allow_http: section.egress_allow_http,
+        extra_ca_pem: section.extra_ca.as_ref().map(|path| beside(config_path, path)),
+        ..delivery::EgressPolicy::default()
+    };
+    delivery::Options {
+        shards: config.server.shards.map_or_else(half_the_cores, to_usize),
+        attempt_timeout_ms: section.attempt_timeout_ms,
+        connections_per_lane_max: u32::try_from(section.concurrency_max).unwrap_or(u32::MAX),
+        in_flight_max: u32::try_from(section.in_flight_max).unwrap_or(u32::MAX),
+        in_flight_bytes_max: section.in_flight_bytes_max,
+        drain_timeout_ms: section.drain_timeout_ms,
+        egress,
+        ..delivery::Options::default()
+    }
+}
+
+pub fn ingest(config: &Config) -> ingest::Options {
+    let section = &config.ingest;
+    ingest::Options {
+        threads: config.server.threads.map_or_else(half_the_cores, to_usize),
+        connections_max: to_usize(section.connections_max),
+        connections_per_ip_max: to_usize(section.connections_per_ip_max),
+        header_timeout_ms: section.header_timeout_ms,
+        idle_timeout_ms: section.idle_timeout_ms,
+        body_timeout_ms: section.body_timeout_ms,
+        body_bytes_max: to_usize(section.body_bytes_max),
+        bytes_in_flight_max: to_usize(section.bytes_in_flight_max),
+        source_rate_limit_per_s: section.source_rate_limit_per_s,
+        ip_rate_limit_per_s: section.ip_rate_limit_per_s,
+        dedup_window_ms: section.dedup_window_ms,
+        dedup_entries_max: to_usize(section.dedup_entries_max),
+        trusted_proxies: to_usize(section.trusted_proxies),
+        public_host: section.public_host.clone(),
+        ..ingest::Options::default()
+    }
+}
+
+pub fn admin(config: &Config) -> admin::Options {
+    admin::Options { token: config.server.admin_token.clone(), ..admin::Options::default() }
+}
+
+/// Ingest and delivery get half of the cores each, and at least one.
+fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

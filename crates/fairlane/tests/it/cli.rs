@@ -1,0 +1,137 @@
+//! The commands as a person types them.
+
+use serde_json::{Value, json};
+
+use crate::harness::{LOOPBACK, Setup, WRITE_KEY, run};
+use crate::peer::Receiver;
+
+#[test]
+fn the_demo_ends_with_books_that_balance() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = run(dir.path(), &["demo", "--for", "6s", "--rate", "100", "--json"], "");
+    assert_eq!(code, 0, "{out}{err}");
+    let sheet: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("no JSON: {out}{err}"));
+    assert_eq!(sheet["balanced"], true, "{sheet}");
+    assert!(sheet["accepted"].as_u64().unwrap() > 200, "{sheet}");
+    let lanes = sheet["lanes"].as_array().unwrap();
+    let healthy = lanes.iter().find(|lane| lane["connection"] == "healthy").unwrap();
+    assert_eq!(healthy["pending"], 0, "{sheet}");
+    assert_eq!(healthy["delivered"], healthy["received"], "the receiver's own count agrees");
+}
+
+#[test]
+fn an_event_is_sent_and_seen() {
+    let receiver = Receiver::ok();
+    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let url = format!("http://{}", fairlane.ingest);
+    let admin = format!("http://{}", fairlane.admin);
+    let here = fairlane.dir.path();
+    let (code, out, err) = run(
+        here,
+        &["send", "--url", &url, "-k", WRITE_KEY, "--event", "Hello", "--properties", "{\"a\":1}"],
+        "",
+    );
+    assert_eq!(code, 0, "{out}{err}");
+    let lines = "{\"type\":\"identify\",\"userId\":\"u\",\"traits\":{}}\n{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\"}\n";
+    let (code, out, err) = run(here, &["send", "--url", &url, "-k", WRITE_KEY, "--stdin"], lines);
+    assert_eq!(code, 0, "{out}{err}");
+    receiver.wait_for("all three", |all| all.len() == 3);
+    fairlane.wait_lane("hook", "delivered", |lane| lane["delivered"] == 3);
+
+    let (code, out, _) = run(here, &["lanes", "--admin", &admin], "");
+    assert_eq!(code, 0);
+    assert!(out.contains("hook") && out.contains("active"), "{out}");
+    let (_, out, _) = run(here, &["lanes", "--admin", &admin, "--json"], "");
+    let lanes: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(lanes["lanes"][0]["connection"], "hook", "{lanes}");
+
+    let (code, _, err) = run(here, &["hold", "nobody", "--admin", &admin], "");
+    assert_ne!(code, 0);
+    assert!(err.contains("nobody"), "{err}");
+    assert_eq!(run(here, &["hold", "hook", "--admin", &admin], "").0, 0);
+    fairlane.wait_lane("hook", "held", |lane| lane["state"] == "held");
+    fairlane.track("m-while-held");
+    assert_eq!(run(here, &["resume", "hook", "--admin", &admin], "").0, 0);
+    fairlane.wait_lane("hook", "delivered after resume", |lane| lane["delivered"] == 4);
+}
+
+#[test]
+fn nobody_there_is_said_plainly() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, _, err) = run(dir.path(), &["lanes", "--admin", "http://127.0.0.1:9"], "");
+    assert_ne!(code, 0);
+    assert!(err.contains("127.0.0.1:9") && err.contains("fairlane serve"), "{err}");
+}
+
+#[test]
+fn destinations_are_listed_begun_tested_and_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let (code, out, _) = run(here, &["destination", "list", "--json"], "");
+    assert_eq!(code, 0);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let ids: Vec<_> = list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    for id in ["webhook", "google-analytics-4", "amplitude", "mixpanel", "slack", "blackhole"] {
+        assert!(ids.contains(&id), "{id} is missing in {ids:?}");
+    }
+    let (code, out, err) = run(here, &["destination", "new", "my-service"], "");
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) =
+        run(here, &["destination", "test", "my-service", "--overlay", "destinations"], "");
+    assert_eq!(code, 0, "a new definition passes its own cases: {out}{err}");
+
+    std::fs::write(here.join("settings.json"), "{\"url\":\"https://hooks.example/x\"}").unwrap();
+    let events = "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"messageId\":\"m\"}\n";
+    let (code, out, err) =
+        run(here, &["destination", "transform", "webhook", "--settings", "settings.json"], events);
+    assert_eq!(code, 0, "{err}");
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(line["requests"][0]["url"], "https://hooks.example/x", "{line}");
+    assert_eq!(line["requests"][0]["method"], "POST");
+    assert_eq!(line["requests"][0]["body"], json!({"type":"track","event":"E","userId":"u","messageId":"m"}));
+
+    let (code, _, err) =
+        run(here, &["destination", "transform", "webhok", "--settings", "settings.json"], events);
+    assert_ne!(code, 0);
+    assert!(err.contains("webhook"), "it suggests the nearest: {err}");
+}
+
+#[test]
+fn secrets_are_kept_sealed_and_used() {
+    let receiver = Receiver::ok();
+    let setup = Setup::default()
+        .and(&format!(
+            "[[destinations]]\nname = \"hook\"\ntype = \"webhook\"\n\
+             settings = {{ url = \"{}\", shared_secret = \"${{secret:hook_key}}\" }}\n\
+             [[connections]]\nname = \"hook\"\nsource = \"web\"\ndestination = \"hook\"\n",
+            receiver.url()
+        ))
+        .and(LOOPBACK);
+    let dir = setup.write();
+    let (code, _, err) = run(dir.path(), &["check"], "");
+    assert_ne!(code, 0);
+    assert!(err.contains("hook_key") && err.contains("fairlane secret set"), "{err}");
+    let (code, out, err) = run(dir.path(), &["secret", "set", "hook_key"], "canary-7f3a\n");
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(run(dir.path(), &["check"], "").0, 0);
+    let (_, out, _) = run(dir.path(), &["secret", "list"], "");
+    assert!(out.contains("hook_key") && !out.contains("canary"), "{out}");
+    for file in std::fs::read_dir(dir.path().join("data")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(11).any(|bytes| bytes == b"canary-7f3a");
+            assert!(!found, "{} holds the secret in the clear", path.display());
+        }
+    }
+}
+
+#[test]
+fn completions_exist_for_the_usual_shells() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, _) = run(dir.path(), &["completions", shell], "");
+        assert_eq!(code, 0);
+        assert!(out.contains("dead-letters"), "{shell}");
+    }
+}

@@ -1,0 +1,283 @@
+//! Runs the real binary in a directory of its own and talks to it over its sockets.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::peer::{Client, Message, call};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fairlane");
+pub const WRITE_KEY: &str = "test-write-key";
+
+/// A configuration and a data directory, and the process that runs on them, if any.
+pub struct Fairlane {
+    pub dir: tempfile::TempDir,
+    process: Option<Child>,
+    log: Arc<Mutex<String>>,
+    pub ingest: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// What goes into `fairlane.toml` beside the server's section and the one source `web`.
+#[derive(Default)]
+pub struct Setup {
+    text: String,
+    server: String,
+}
+
+impl Setup {
+    /// A webhook named `name` behind the source `web`.
+    pub fn webhook(mut self, name: &str, url: &str) -> Self {
+        write!(
+            self.text,
+            "[[destinations]]\nname = \"{name}\"\ntype = \"webhook\"\nsettings = {{ url = \"{url}\" }}\n\
+             [[connections]]\nname = \"{name}\"\nsource = \"web\"\ndestination = \"{name}\"\n"
+        )
+        .unwrap();
+        self
+    }
+
+    /// Any further text, behind all others.
+    pub fn and(mut self, toml: &str) -> Self {
+        self.text += toml;
+        self.text += "\n";
+        self
+    }
+
+    /// Keys of the `[server]` section.
+    pub fn server(mut self, toml: &str) -> Self {
+        self.server += toml;
+        self.server += "\n";
+        self
+    }
+
+    fn render(&self) -> String {
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n{}\n\
+             [[sources]]\nname = \"web\"\nwrite_key = \"{WRITE_KEY}\"\n\n{}",
+            self.server, self.text
+        )
+    }
+
+    pub fn write(&self) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("fairlane.toml"), self.render()).unwrap();
+        dir
+    }
+
+    pub fn start(&self) -> Fairlane {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut fairlane = Fairlane {
+            dir: self.write(),
+            process: None,
+            log: Arc::default(),
+            ingest: nowhere,
+            admin: nowhere,
+        };
+        fairlane.start();
+        fairlane
+    }
+
+    /// Writes this configuration over the one of a running Fairlane.
+    pub fn replace(&self, fairlane: &Fairlane) {
+        std::fs::write(fairlane.config(), self.render()).unwrap();
+    }
+}
+
+/// The allowance without which nothing on loopback can be delivered to.
+pub const LOOPBACK: &str = "[delivery]\negress_allow = [\"127.0.0.0/8\"]\n";
+
+impl Fairlane {
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("fairlane.toml")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts the process (again) and waits until it is ready.
+    pub fn start(&mut self) {
+        self.spawn(&[]);
+        self.wait_ready();
+    }
+
+    pub fn spawn(&mut self, environment: &[(&str, &str)]) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut process = Command::new(BINARY)
+            .args(["serve", "--config", "fairlane.toml"])
+            .current_dir(self.dir.path())
+            .env("RUST_BACKTRACE", "1")
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.log.lock().unwrap().clear();
+        follow(process.stdout.take().unwrap(), Arc::clone(&self.log));
+        follow(process.stderr.take().unwrap(), Arc::clone(&self.log));
+        self.process = Some(process);
+    }
+
+    /// Finds the ports in what the process says, and waits until both answer.
+    pub fn wait_ready(&mut self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = self.log();
+            if let (Some(ingest), Some(admin)) =
+                (address_after(&log, "events at http://"), address_after(&log, "management at http://"))
+            {
+                (self.ingest, self.admin) = (ingest, admin);
+                if call(ingest, "GET", "/ready", "").is_ok_and(|answer| answer.status() == 200) {
+                    return;
+                }
+            }
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the process ended ({ended:?}) before it was ready:\n{log}");
+            assert!(Instant::now() < end, "not ready after 60 s:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Everything that the process has said since its start.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// kill -9: nothing is finished, nothing is flushed.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(&mut self) -> i32 {
+        let mut process = self.process.take().unwrap();
+        signal(process.id(), "TERM");
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < end, "still running 60 s after SIGTERM:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.ingest).unwrap()
+    }
+
+    /// Posts one track event with this messageId; panics unless it is accepted.
+    pub fn track(&self, id: &str) {
+        let answer = call(self.ingest, "POST", "/v1/track", &track(id)).unwrap();
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+
+    pub fn management(&self, method: &str, path: &str, body: &str) -> Message {
+        let mut client = Client::connect(self.admin).unwrap();
+        client.send(method, path, &[("content-type", "application/json")], body.as_bytes()).unwrap()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        self.management("GET", "/v1/status", "").json()
+    }
+
+    /// The status of one lane.
+    pub fn lane(&self, connection: &str) -> serde_json::Value {
+        let answer = self.management("GET", &format!("/v1/lanes/{connection}"), "");
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        answer.json()
+    }
+
+    /// Waits until the lane's status is as wanted; panics with the last one after a minute.
+    pub fn wait_lane(
+        &self,
+        connection: &str,
+        what: &str,
+        done: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let lane = self.lane(connection);
+            if done(&lane) {
+                return lane;
+            }
+            assert!(
+                Instant::now() < end,
+                "{connection}: {what}: still not so after 60 s: {lane:#}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Fairlane {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().ok();
+            process.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- what fairlane said ---\n{}", self.log());
+        }
+    }
+}
+
+/// A track event with this messageId, as a client would post it.
+pub fn track(id: &str) -> String {
+    format!(
+        r#"{{"writeKey":"{WRITE_KEY}","type":"track","event":"Tested","userId":"u-1","messageId":"{id}","properties":{{"n":1}}}}"#
+    )
+}
+
+/// Runs the binary to its end.
+pub fn run(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
+    use std::io::Write as _;
+    let mut process = Command::new(BINARY)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let output = process.wait_with_output().unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+fn follow(stream: impl std::io::Read + Send + 'static, into: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut log = into.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+fn address_after(log: &str, words: &str) -> Option<SocketAddr> {
+    let rest = &log[log.find(words)? + words.len()..];
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ':'))).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}

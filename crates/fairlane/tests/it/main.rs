@@ -1,0 +1,14 @@
+//! The integration tests: the real binary, real sockets, real kills. One binary, so that it links
+//! once.
+//!
+//! [`peer`] and [`harness`] share no code with the product: what they count is independent.
+
+mod bad_input;
+mod cli;
+mod crash;
+mod delivery;
+mod harness;
+mod house;
+mod isolation;
+mod peer;
+mod sdk;

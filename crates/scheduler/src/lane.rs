@@ -1,0 +1,289 @@
+//! One lane: its window, its health, and what it could do now.
+//!
+//! Read [`Lane::choose`] first: it is the whole of the lane's decision. [`health`] says what an
+//! attempt's result means for the lane, [`conclude`] what it means for each job, [`restore`] how a
+//! lane's progress is saved and comes back.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use model::{HoldReason, LaneId, LaneState, MonoMicros, Offset, OutcomeCounts};
+
+use crate::breaker::{Breaker, Phase};
+use crate::concurrency::Concurrency;
+use crate::input::StreamKey;
+use crate::policy::LanePolicy;
+use crate::rate::Rate;
+use crate::window::Window;
+
+pub(crate) mod clock;
+pub(crate) mod conclude;
+pub(crate) mod health;
+pub(crate) mod pick;
+pub(crate) mod restore;
+
+use clock::Clock;
+use restore::Restored;
+
+/// Parked jobs by the time of their next attempt.
+pub(crate) type Retries = BinaryHeap<Reverse<(MonoMicros, u64)>>;
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) id: LaneId,
+    /// Tells this lane from an earlier one in the same slot.
+    pub(crate) serial: u64,
+    pub(crate) stream: StreamKey,
+    pub(crate) group_slot: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) policy: Arc<LanePolicy>,
+    /// The stream's records below this are durable.
+    pub(crate) end: Offset,
+    /// Where a bounded lane ends; [`Offset::MAX`] for others.
+    pub(crate) until: Offset,
+    pub(crate) window: Window,
+    pub(crate) retries: Retries,
+    /// Halves of refused batches; never empty.
+    pub(crate) splits: Option<VecDeque<Vec<u64>>>,
+    /// What a restart brought along and is not fetched yet.
+    pub(crate) restored: Option<Box<Restored>>,
+    pub(crate) counts: OutcomeCounts,
+    pub(crate) concurrency: Concurrency,
+    pub(crate) breaker: Breaker,
+    pub(crate) rate: Rate,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) streak: Option<Streak>,
+    pub(crate) clock: Clock,
+    /// No attempt begins before: Retry-After, staggered start.
+    pub(crate) not_before: MonoMicros,
+    /// When it last was told to pause, and how often since something succeeded.
+    pub(crate) paused_at: MonoMicros,
+    pub(crate) pauses: u16,
+    /// First attempts since the last retry.
+    pub(crate) fresh_in_a_row: u16,
+    /// Fresh jobs to keep at hand: doubles whenever it proves too few.
+    pub(crate) prefetch: u32,
+    pub(crate) last_good: Option<MonoMicros>,
+    /// Since when the present batch gathers.
+    pub(crate) batch_since: MonoMicros,
+    /// No fetch before: the last one brought nothing.
+    pub(crate) fetch_after: MonoMicros,
+    pub(crate) state: LaneState,
+    pub(crate) state_since: MonoMicros,
+    pub(crate) throttled: bool,
+    pub(crate) fetching: bool,
+    pub(crate) probing: bool,
+    pub(crate) dirty: bool,
+    pub(crate) completed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    pub(crate) reason: HoldReason,
+    /// `None`: only a person ends this hold.
+    pub(crate) probe_at: Option<MonoMicros>,
+}
+
+/// Failures of one kind with no success between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streak {
+    pub(crate) reason: HoldReason,
+    pub(crate) count: u16,
+    pub(crate) since: MonoMicros,
+}
+
+/// What a lane could do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Choice {
+    Start(Pick),
+    /// Nothing before that time.
+    Wait(MonoMicros),
+    /// Nothing until something happens to it.
+    Nothing,
+}
+
+/// Which jobs the next attempt takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pick {
+    /// One job, to see whether a stopped destination is back.
+    Probe,
+    /// Half of a batch that was refused whole.
+    Split,
+    /// Jobs that failed before.
+    Retry,
+    /// Jobs not tried yet.
+    Fresh,
+}
+
+/// Fresh jobs that a lane keeps at hand, at first and at most.
+const PREFETCH_INIT: u32 = 32;
+const PREFETCH_MIN: u32 = 256;
+const PREFETCH_MAX: u32 = 4_096;
+/// A stopped lane needs something to probe with, not a window.
+const PREFETCH_STOPPED: u32 = 16;
+
+impl Lane {
+    /// What the lane could do at this time, were there a slot for it.
+    pub(crate) fn choose(&self, now: MonoMicros) -> Choice {
+        let has_retries = !self.retries.is_empty() || self.splits.is_some();
+        if self.window.fresh() == 0 && !has_retries {
+            return Choice::Nothing;
+        }
+        if self.is_stopped() {
+            return match self.probe_at() {
+                Some(at) if !self.probing => start_at(at.max(self.not_before), now, Pick::Probe),
+                _ => Choice::Nothing,
+            };
+        }
+        if self.in_flight >= self.limit() {
+            return Choice::Nothing;
+        }
+        let fresh_at = self.fresh_at();
+        let retry_at = self.retry_at();
+        let gate = match self.policy.rate_limit_per_s {
+            Some(_) => self.not_before.max(self.rate.free_at()),
+            None => self.not_before,
+        };
+        let soonest = match (fresh_at, retry_at) {
+            (Some(fresh), Some(retry)) => fresh.min(retry),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => return Choice::Nothing,
+        };
+        let fresh_waits = fresh_at.is_some_and(|at| at <= now);
+        let retry_waits = retry_at.is_some_and(|at| at <= now);
+        let pick = match (retry_waits, self.splits.is_some()) {
+            (true, _) if fresh_waits && !self.is_retrys_turn() => Pick::Fresh,
+            (true, true) => Pick::Split,
+            (true, false) => Pick::Retry,
+            (false, _) => Pick::Fresh,
+        };
+        start_at(soonest.max(gate), now, pick)
+    }
+
+    /// Held, or behind an open breaker: only probes go.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.hold.is_some() || self.breaker.is_open()
+    }
+
+    /// When a stopped lane's next probe may go; `None` where only a person lets it go on.
+    fn probe_at(&self) -> Option<MonoMicros> {
+        match (self.hold, self.breaker.phase()) {
+            (Some(hold), _) => hold.probe_at,
+            (None, Phase::Open { probe_at }) => Some(probe_at),
+            (None, _) => None,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.concurrency.limit(self.policy.concurrency_max)
+    }
+
+    /// When a first attempt could go: at once, or when the batch has waited long enough.
+    fn fresh_at(&self) -> Option<MonoMicros> {
+        let policy = &self.policy;
+        if self.window.fresh() == 0 {
+            return None;
+        }
+        let whole = !policy.batches()
+            || policy.batch_wait_us == 0
+            || self.window.fresh() >= policy.batch_events_max
+            || self.window.fresh_bytes() >= policy.batch_bytes_max;
+        Some(if whole {
+            MonoMicros::ZERO
+        } else {
+            self.batch_since.plus(policy.batch_wait_us)
+        })
+    }
+
+    fn retry_at(&self) -> Option<MonoMicros> {
+        if self.splits.is_some() {
+            return Some(MonoMicros::ZERO);
+        }
+        self.retries.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Whether enough first attempts went since the last retry. While both wait, each gets its
+    /// share: neither starves the other.
+    fn is_retrys_turn(&self) -> bool {
+        let share = self.policy.retry_percent;
+        u32::from(self.fresh_in_a_row) * share >= 100 - share
+    }
+
+    /// How many records to fetch now; 0 for none.
+    pub(crate) fn wants(&self, now: MonoMicros) -> u32 {
+        let ends = self.end.min(self.until);
+        if self.fetching || self.window.scanned_to() >= ends || now < self.fetch_after {
+            return 0;
+        }
+        let policy = &self.policy;
+        let len = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
+        let room = policy.window_jobs_max.saturating_sub(len);
+        if room == 0 || self.window.unsettled_bytes() >= policy.window_bytes_max {
+            return 0;
+        }
+        if self.is_stopped() {
+            let waits_for_probe = self.probe_at().is_some() && self.window.unsettled() == 0;
+            return if waits_for_probe && !policy.one_way {
+                PREFETCH_STOPPED.min(room)
+            } else {
+                0
+            };
+        }
+        let target = if policy.one_way {
+            PREFETCH_MAX
+        } else {
+            self.prefetch_target()
+        };
+        let fresh = self.window.fresh();
+        if fresh > target / 2 {
+            0
+        } else {
+            (target - fresh).min(room)
+        }
+    }
+
+    fn prefetch_target(&self) -> u32 {
+        let batch = self.policy.batch_events_max;
+        let useful = self
+            .limit()
+            .saturating_mul(batch)
+            .saturating_mul(2)
+            .max(PREFETCH_MIN);
+        self.prefetch
+            .max(2 * batch)
+            .min(useful.max(self.prefetch))
+            .min(PREFETCH_MAX.max(2 * batch))
+    }
+
+    /// The lane ran out of fresh jobs with more in the log: keep more at hand.
+    pub(crate) fn grow_prefetch(&mut self) {
+        self.prefetch = (self.prefetch * 2).min(PREFETCH_MAX);
+    }
+
+    /// Nothing to do, nothing left to fetch.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.window.is_empty() && self.window.scanned_to() >= self.end.min(self.until)
+    }
+
+    /// Gives back what only a busy lane needs.
+    pub(crate) fn rest(&mut self) {
+        if self.window.is_empty() {
+            self.window.release_memory();
+            self.retries = BinaryHeap::new();
+            self.prefetch = PREFETCH_INIT;
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.dirty, true)
+    }
+}
+
+fn start_at(at: MonoMicros, now: MonoMicros, pick: Pick) -> Choice {
+    if at <= now {
+        Choice::Start(pick)
+    } else {
+        Choice::Wait(at)
+    }
+}

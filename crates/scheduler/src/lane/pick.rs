@@ -1,0 +1,172 @@
+//! Takes the jobs of the next attempt out of the window.
+
+use std::cmp::Reverse;
+
+use model::MonoMicros;
+
+use super::{Lane, Pick};
+use crate::action::{Job, JobList};
+use crate::flights::Seqs;
+use crate::window::{Entry, Phase};
+
+/// The jobs of an attempt that begins.
+pub(crate) struct Taken {
+    pub(crate) seqs: Seqs,
+    pub(crate) jobs: JobList,
+    pub(crate) bytes: u64,
+}
+
+impl Lane {
+    /// Takes what [`Lane::choose`] named; `None` only where there is nothing of the kind.
+    pub(crate) fn take(&mut self, pick: Pick, now: MonoMicros) -> Option<Taken> {
+        let taken = match pick {
+            Pick::Fresh => self.take_fresh(now)?,
+            Pick::Retry => self.take_retries(now)?,
+            Pick::Split => self.take_split()?,
+            Pick::Probe => self.take_probe()?,
+        };
+        self.in_flight += 1;
+        self.fresh_in_a_row = match pick {
+            Pick::Fresh => self.fresh_in_a_row.saturating_add(1),
+            _ => 0,
+        };
+        if let Some(per_s) = self.policy.rate_limit_per_s {
+            self.rate.take(per_s, now);
+        }
+        self.probing |= pick == Pick::Probe;
+        Some(taken)
+    }
+
+    fn take_fresh(&mut self, now: MonoMicros) -> Option<Taken> {
+        let (seq, entry) = self.window.next_fresh()?;
+        self.window.begin(seq);
+        self.batch_since = now;
+        if !self.policy.batches() {
+            return Some(one(seq, entry));
+        }
+        let mut gather = Gather::of(seq, entry);
+        while let Some((seq, entry)) = self.window.next_fresh() {
+            if !gather.has_room(&entry, &self.policy) {
+                break;
+            }
+            self.window.begin(seq);
+            gather.add(seq, entry);
+        }
+        Some(gather.taken())
+    }
+
+    fn take_retries(&mut self, now: MonoMicros) -> Option<Taken> {
+        let (seq, entry) = self.pop_retry()?;
+        self.window.begin(seq);
+        let mut gather = Gather::of(seq, entry);
+        while let Some(Reverse((at, seq))) = self.retries.peek().copied() {
+            let entry = self.window.get(seq).copied();
+            let fits = entry.is_some_and(|entry| gather.has_room(&entry, &self.policy));
+            if at > now || !fits {
+                break;
+            }
+            self.retries.pop();
+            self.window.begin(seq);
+            gather.add(seq, entry?);
+        }
+        Some(gather.taken())
+    }
+
+    fn take_split(&mut self) -> Option<Taken> {
+        let splits = self.splits.as_mut()?;
+        let seqs = splits.pop_front()?;
+        if splits.is_empty() {
+            self.splits = None;
+        }
+        let mut gather = Gather::default();
+        for seq in seqs {
+            let Some(entry) = self.window.get(seq).copied() else {
+                continue;
+            };
+            self.window.begin(seq);
+            gather.add(seq, entry);
+        }
+        Some(gather.taken())
+    }
+
+    /// One job: a retry if there is one (whether due or not), else the next fresh one. A failed
+    /// probe's job goes to the back, so that a poison event cannot keep a breaker open for ever.
+    fn take_probe(&mut self) -> Option<Taken> {
+        if let Some((seq, entry)) = self.pop_retry() {
+            self.window.begin(seq);
+            return Some(one(seq, entry));
+        }
+        if let Some((seq, entry)) = self.window.next_fresh() {
+            self.window.begin(seq);
+            return Some(one(seq, entry));
+        }
+        self.take_split()
+    }
+
+    fn pop_retry(&mut self) -> Option<(u64, Entry)> {
+        let Reverse((_, seq)) = self.retries.pop()?;
+        let entry = self.window.get(seq).copied()?;
+        debug_assert_eq!(entry.phase, Phase::Parked);
+        Some((seq, entry))
+    }
+}
+
+fn one(seq: u64, entry: Entry) -> Taken {
+    Taken {
+        seqs: Seqs::One(seq),
+        jobs: JobList::One(job(entry)),
+        bytes: u64::from(entry.bytes),
+    }
+}
+
+fn job(entry: Entry) -> Job {
+    let attempt = u32::from(entry.attempts).saturating_add(1);
+    Job {
+        offset: entry.offset,
+        bytes: entry.bytes,
+        attempt,
+    }
+}
+
+/// A batch that is being put together.
+#[derive(Default)]
+struct Gather {
+    seqs: Vec<u64>,
+    jobs: Vec<Job>,
+    bytes: u64,
+}
+
+impl Gather {
+    fn of(seq: u64, entry: Entry) -> Self {
+        let mut gather = Self::default();
+        gather.add(seq, entry);
+        gather
+    }
+
+    fn has_room(&self, entry: &Entry, policy: &crate::LanePolicy) -> bool {
+        let events = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        events < policy.batch_events_max
+            && self.bytes + u64::from(entry.bytes) <= policy.batch_bytes_max
+    }
+
+    fn add(&mut self, seq: u64, entry: Entry) {
+        self.seqs.push(seq);
+        self.jobs.push(job(entry));
+        self.bytes += u64::from(entry.bytes);
+    }
+
+    fn taken(self) -> Taken {
+        match (self.seqs.as_slice(), self.jobs.as_slice()) {
+            ([seq], [job]) => Taken {
+                seqs: Seqs::One(*seq),
+                jobs: JobList::One(*job),
+                bytes: self.bytes,
+            },
+            _ => Taken {
+                seqs: Seqs::Many(self.seqs),
+                jobs: JobList::Many(self.jobs),
+                bytes: self.bytes,
+            },
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The state machine: takes an input, moves the lanes that it touches, and lets whoever's turn it
+//! is start.
+
+use model::{LaneId, LaneProgress, MonoMicros, Offset, Outcome, RejectReason};
+
+use crate::action::Action;
+use crate::flights::{Flight, Flights};
+use crate::hash::Map;
+use crate::input::{Fetch, Input, Results, StreamKey};
+use crate::lane::health::Finish;
+use crate::lane::restore::Birth;
+use crate::lane::{Choice, Lane};
+use crate::options::Options;
+use crate::policy::LanePolicy;
+use crate::rng::Rng;
+use crate::turns::{Slots, Turns};
+use crate::view::{LaneView, Load};
+use crate::wakes::Wakes;
+
+mod lanes;
+
+use lanes::Lanes;
+
+/// All lanes of one shard. See the crate's documentation for the whole.
+#[derive(Debug)]
+pub struct Scheduler {
+    options: Options,
+    rng: Rng,
+    lanes: Lanes,
+    groups: Map<u32, u32>,
+    turns: Turns,
+    wakes: Wakes,
+    flights: Flights,
+    /// Slots of lanes whose progress changed since it was taken. A slot may be of a lane that is
+    /// gone, or stand here twice: the lane's own mark decides.
+    dirty: Vec<u32>,
+    now: MonoMicros,
+    draining: bool,
+}
+
+impl Scheduler {
+    /// # Panics
+    /// Where the options are not valid: see [`Options::validate`].
+    #[must_use]
+    pub fn new(options: Options, seed: u64) -> Self {
+        if let Err(error) = options.validate() {
+            panic!("the options were not validated: {error}");
+        }
+        let turns = Turns::new(Slots {
+            all: options.in_flight_max,
+            shared: options.shared_slots(),
+            group: options.group_slots(),
+            quantum_bytes: options.quantum_bytes,
+        });
+        Self {
+            options,
+            rng: Rng::new(seed),
+            lanes: Lanes::default(),
+            groups: Map::default(),
+            turns,
+            wakes: Wakes::default(),
+            flights: Flights::default(),
+            dirty: Vec::new(),
+            now: MonoMicros::ZERO,
+            draining: false,
+        }
+    }
+
+    /// Takes an input and appends what is to be done to `actions`. `now` must not go back.
+    ///
+    /// # Panics
+    /// Where a policy is given that is not valid: see [`LanePolicy::validate`].
+    pub fn step(&mut self, input: Input, now: MonoMicros, actions: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::AddLane {
+                lane,
+                group,
+                stream,
+                policy,
+                progress,
+                end,
+                staggered,
+                until,
+            } => {
+                let stagger_us_max = staggered.then_some(self.options.stagger_us_max);
+                let (slot, serial) = self.reserve(lane);
+                let birth = Birth {
+                    id: lane,
+                    serial,
+                    stream,
+                    group_slot: self.group_slot(group),
+                    policy: self.lanes.share(valid(policy)),
+                    progress,
+                    end,
+                    until: until.unwrap_or(Offset::MAX),
+                    stagger_us_max,
+                };
+                self.add_lane(slot, birth, actions);
+            }
+            Input::RemoveLane { lane } => self.remove_lane(lane),
+            Input::SetPolicy { lane, policy } => {
+                let policy = self.lanes.share(valid(policy));
+                self.change(lane, actions, |lane, _, _| lane.policy = policy);
+            }
+            Input::StreamGrew { stream, end } => self.stream_grew(stream, end, actions),
+            Input::Fetched {
+                lane,
+                offsets,
+                scanned_to,
+            } => {
+                self.fetched(lane, &offsets, scanned_to, actions);
+            }
+            Input::Finished {
+                attempt,
+                latency_us,
+                results,
+            } => {
+                if let Some(flight) = self.flights.finish(attempt) {
+                    self.finished(&flight, latency_us, &results, actions);
+                }
+            }
+            Input::Hold { lane, reason } => {
+                self.change(lane, actions, |lane, now, rng| {
+                    lane.hold_for(reason, now, rng)
+                });
+            }
+            Input::Resume { lane } => self.change(lane, actions, |lane, now, _| {
+                if lane.is_stopped() {
+                    lane.go_on_slowly(now);
+                }
+                lane.not_before = now;
+            }),
+            Input::Probe { lane } => self.change(lane, actions, |lane, now, _| {
+                if lane.is_stopped() {
+                    lane.probe_again(now);
+                    lane.not_before = now;
+                }
+            }),
+            Input::Damaged { lane, offset } => self.damaged(lane, offset, actions),
+            Input::TimerDue => {
+                while let Some(slot) = self.wakes.pop_due(self.now) {
+                    self.touch(slot, actions);
+                }
+            }
+            Input::Drain => self.draining = true,
+        }
+        self.dispatch(actions);
+    }
+
+    /// Takes the progress of at most `max` lanes whose progress changed since it was last taken.
+    /// Once it is durable, a crash repeats only what came after.
+    pub fn take_progress(&mut self, max: usize, out: &mut Vec<LaneProgress>) {
+        let mut left = max;
+        while left > 0 {
+            let Some(slot) = self.dirty.pop() else { return };
+            let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.dirty) else {
+                continue;
+            };
+            lane.dirty = false;
+            out.push(lane.progress(self.now));
+            left -= 1;
+        }
+    }
+
+    #[must_use]
+    pub fn view(&self, lane: LaneId, now: MonoMicros) -> Option<LaneView> {
+        let lane = self.lanes.get(self.lanes.slot_of(lane)?)?;
+        Some(LaneView::of(lane, now))
+    }
+
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            lanes: self.lanes.len(),
+            attempts_in_flight: self.flights.count(),
+            bytes_in_flight: self.flights.bytes(),
+        }
+    }
+
+    /// When to send [`Input::TimerDue`]. May be too early, never too late.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<MonoMicros> {
+        self.wakes.next()
+    }
+
+    /// A slot for a lane; a lane of that id that is there already gives way.
+    fn reserve(&mut self, id: LaneId) -> (u32, u64) {
+        self.remove_lane(id);
+        self.lanes.reserve()
+    }
+
+    fn group_slot(&mut self, group: u32) -> u32 {
+        *self
+            .groups
+            .entry(group)
+            .or_insert_with(|| self.turns.add_group())
+    }
+
+    fn add_lane(&mut self, slot: u32, birth: Birth, actions: &mut Vec<Action>) {
+        self.turns.add_lane(slot, birth.group_slot);
+        self.wakes.grow(slot);
+        let lane = Lane::new(birth, self.now, &mut self.rng);
+        self.lanes.insert(slot, lane);
+        self.touch(slot, actions);
+    }
+
+    fn remove_lane(&mut self, id: LaneId) {
+        if let Some(slot) = self.lanes.remove(id) {
+            self.turns.leave(slot);
+            self.wakes.cancel(slot);
+        }
+    }
+
+    /// A change from outside, which may concern what is saved of the lane.
+    fn change(
+        &mut self,
+        id: LaneId,
+        actions: &mut Vec<Action>,
+        change: impl FnOnce(&mut Lane, MonoMicros, &mut Rng),
+    ) {
+        let Some(slot) = self.lanes.slot_of(id) else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        change(lane, self.now, &mut self.rng);
+        self.mark_dirty(slot);
+        self.touch(slot, actions);
+    }
+
+    fn stream_grew(&mut self, stream: StreamKey, end: Offset, actions: &mut Vec<Action>) {
+        let mut follower = 0;
+        while let Some(slot) = self.lanes.follows(stream, follower) {
+            follower += 1;
+            if let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.end < end) {
+                lane.end = end;
+                self.touch(slot, actions);
+            }
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        id: LaneId,
+        offsets: &[Fetch],
+        scanned_to: Offset,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.lanes.slot_of(id) else {
+            return;
+        };
+        let (now, rng) = (self.now, &mut self.rng);
+        let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.fetching) else {
+            return;
+        };
+        lane.fetching = false;
+        let (cursor, from) = (lane.window.cursor(), lane.window.scanned_to());
+        let starved = lane.window.fresh() == 0;
+        if starved {
+            lane.batch_since = now;
+        }
+        for fetch in offsets {
+            let known = fetch.offset < lane.window.scanned_to() || fetch.offset >= lane.until;
+            if known {
+                continue;
+            }
+            if lane.policy.one_way && lane.window.is_empty() {
+                lane.swallow(*fetch, actions);
+            } else {
+                lane.accept(*fetch, now, rng);
+            }
+        }
+        lane.window.scanned(scanned_to.min(lane.until));
+        if starved && lane.window.scanned_to() < lane.end {
+            lane.grow_prefetch();
+        }
+        if lane.window.scanned_to() == from {
+            lane.fetch_after = now.plus(self.options.refetch_delay_us);
+        }
+        if lane.window.cursor() != cursor {
+            self.mark_dirty(slot);
+        }
+        self.touch(slot, actions);
+    }
+
+    fn finished(
+        &mut self,
+        flight: &Flight,
+        latency_us: u64,
+        results: &Results,
+        actions: &mut Vec<Action>,
+    ) {
+        self.turns.finished(flight.group_slot);
+        let slot = flight.lane_slot;
+        let same = |lane: &&mut Lane| lane.serial == flight.lane_serial;
+        let Some(lane) = self.lanes.get_mut(slot).filter(same) else {
+            return;
+        };
+        let reached = lane.in_flight >= lane.limit();
+        lane.in_flight -= 1;
+        lane.probing &= !flight.probe;
+        let finish = Finish {
+            flight,
+            results,
+            latency_us,
+            reached,
+            now: self.now,
+        };
+        lane.absorb(&finish, &mut self.rng);
+        lane.conclude(&finish, &mut self.rng, actions);
+        self.mark_dirty(slot);
+        self.touch(slot, actions);
+    }
+
+    fn damaged(&mut self, id: LaneId, offset: Offset, actions: &mut Vec<Action>) {
+        let Some(slot) = self.lanes.slot_of(id) else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        if lane.discard(offset, Outcome::Rejected(RejectReason::Damaged), actions) {
+            self.mark_dirty(slot);
+            self.touch(slot, actions);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if self.lanes.get_mut(slot).is_some_and(Lane::mark_dirty) {
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Looks at a lane after anything that may have changed what it could do.
+    fn touch(&mut self, slot: u32, actions: &mut Vec<Action>) {
+        let now = self.now;
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        let state = lane.seen_state();
+        if state != lane.state {
+            lane.state = state;
+            lane.state_since = now;
+            actions.push(Action::StateChanged {
+                lane: lane.id,
+                state,
+            });
+        }
+        if self.draining {
+            self.turns.leave(slot);
+            return;
+        }
+        let wants = lane.wants(now);
+        if wants > 0 {
+            lane.fetching = true;
+            actions.push(Action::Fetch {
+                lane: lane.id,
+                stream: lane.stream,
+                from: lane.window.scanned_to(),
+                max: usize::try_from(wants).expect("usize has at least 32 bits"),
+            });
+        }
+        if now < lane.fetch_after {
+            self.wakes.wake_by(slot, lane.fetch_after);
+        }
+        match lane.choose(now) {
+            Choice::Start(_) => self.turns.enter(slot, lane.in_flight == 0),
+            Choice::Wait(at) => {
+                self.turns.leave(slot);
+                self.wakes.wake_by(slot, at);
+            }
+            Choice::Nothing => self.turns.leave(slot),
+        }
+        if lane.window.is_empty() && !lane.fetching {
+            lane.rest();
+            if lane.window.scanned_to() >= lane.until && !lane.completed {
+                lane.completed = true;
+                actions.push(Action::Completed { lane: lane.id });
+            }
+        }
+    }
+
+    /// Starts attempts while there are slots and lanes that could use them.
+    fn dispatch(&mut self, actions: &mut Vec<Action>) {
+        while self.flights.bytes() < self.options.in_flight_bytes_max {
+            let Some(slot) = self.turns.next(self.flights.count()) else {
+                return;
+            };
+            self.start(slot, actions);
+            self.touch(slot, actions);
+        }
+    }
+
+    fn start(&mut self, slot: u32, actions: &mut Vec<Action>) {
+        let now = self.now;
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        let Choice::Start(pick) = lane.choose(now) else {
+            return;
+        };
+        let Some(taken) = lane.take(pick, now) else {
+            debug_assert!(
+                false,
+                "{pick:?} was chosen but there is nothing of the kind"
+            );
+            return;
+        };
+        let attempt = self.flights.begin(Flight {
+            lane_slot: slot,
+            lane_serial: lane.serial,
+            group_slot: lane.group_slot,
+            jobs: taken.seqs,
+            bytes: taken.bytes,
+            began: now,
+            probe: pick == crate::lane::Pick::Probe,
+        });
+        self.turns.started(slot, taken.bytes);
+        actions.push(Action::Start {
+            attempt,
+            lane: lane.id,
+            jobs: taken.jobs,
+        });
+    }
+}
+
+fn valid(policy: LanePolicy) -> LanePolicy {
+    if let Err(error) = policy.validate() {
+        panic!("the policy was not validated: {error}");
+    }
+    policy
+}
+
+#[cfg(test)]
+mod tests;

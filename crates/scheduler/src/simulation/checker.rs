@@ -1,0 +1,153 @@
+//! Holds the scheduler to its promises at every step.
+
+use std::fmt;
+
+use model::{LaneProgress, Offset, Outcome};
+
+use super::stream::{Record, Stream};
+use crate::action::Job;
+
+/// A promise that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    pub at_us: u64,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} us: {}", self.at_us, self.what)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// What is known of one job of one lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    ended_ever: bool,
+    /// In this life of the process, or by the progress that it began with.
+    ended: bool,
+    under_way: bool,
+}
+
+/// One lane's jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    jobs: Vec<Known>,
+    unended: usize,
+    /// All jobs below this number have ended in this life, and were seen to.
+    verified: usize,
+    /// Jobs that ended again after a crash.
+    pub(crate) repeated: u64,
+}
+
+type Check<T = ()> = Result<T, String>;
+
+impl Checker {
+    /// The stream has this many records now.
+    pub(crate) fn grow(&mut self, len: usize) {
+        self.unended += len.saturating_sub(self.jobs.len());
+        self.jobs.resize(len, Known::default());
+    }
+
+    /// Every job of the stream has ended.
+    pub(crate) fn is_done(&self) -> bool {
+        self.unended == 0
+    }
+
+    pub(crate) fn started(&mut self, stream: &Stream, job: Job) -> Check {
+        let (known, _) = self.known(stream, job.offset)?;
+        if known.ended {
+            return Err(format!("job {} is tried again after it ended", job.offset));
+        }
+        if known.under_way {
+            return Err(format!("job {} is tried twice at once", job.offset));
+        }
+        if job.attempt == 0 {
+            return Err(format!("job {} has no attempt number", job.offset));
+        }
+        known.under_way = true;
+        Ok(())
+    }
+
+    pub(crate) fn finished(&mut self, stream: &Stream, offset: Offset) -> Check {
+        let (known, _) = self.known(stream, offset)?;
+        known.under_way = false;
+        Ok(())
+    }
+
+    /// Returns the job's record where it is its first end ever.
+    pub(crate) fn settled(
+        &mut self,
+        stream: &Stream,
+        offset: Offset,
+        outcome: Outcome,
+    ) -> Check<Option<Record>> {
+        let (known, record) = self.known(stream, offset)?;
+        if known.ended {
+            return Err(format!("job {offset} ends twice, at last as {outcome:?}"));
+        }
+        known.ended = true;
+        let again = std::mem::replace(&mut known.ended_ever, true);
+        if again {
+            self.repeated += 1;
+            return Ok(None);
+        }
+        self.unended -= 1;
+        Ok(Some(record))
+    }
+
+    /// The progress to be saved claims no more and no less than what has ended.
+    pub(crate) fn saved(&mut self, stream: &Stream, progress: &LaneProgress) -> Check {
+        let below = stream.index_of(progress.cursor);
+        if let Some(index) = self.jobs.iter().take(below).position(|known| !known.ended) {
+            let cursor = progress.cursor;
+            return Err(format!(
+                "cursor {cursor} has passed unsettled job number {index}"
+            ));
+        }
+        for offset in &progress.settled_above {
+            let index = stream.find(*offset).map(|(index, _)| index);
+            let ended = index
+                .and_then(|index| self.jobs.get(index))
+                .is_some_and(|k| k.ended);
+            if !ended || *offset < progress.cursor {
+                return Err(format!("job {offset} is saved as settled and is not"));
+            }
+        }
+        if !progress.settled_above.is_sorted() {
+            return Err("settled offsets are not ascending".to_owned());
+        }
+        let claimed = u64::try_from(below + progress.settled_above.len()).unwrap_or(u64::MAX);
+        if progress.counts.settled() != claimed {
+            let counted = progress.counts.settled();
+            return Err(format!(
+                "{counted} jobs are counted as ended, {claimed} have"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The process was killed; a new one begins with this progress.
+    pub(crate) fn reborn(&mut self, stream: &Stream, progress: &LaneProgress) {
+        let below = stream.index_of(progress.cursor);
+        self.verified = below;
+        for (index, known) in self.jobs.iter_mut().enumerate() {
+            known.under_way = false;
+            known.ended = index < below;
+        }
+        for offset in &progress.settled_above {
+            if let Ok((known, _)) = self.known(stream, *offset) {
+                known.ended = true;
+            }
+        }
+    }
+
+    fn known(&mut self, stream: &Stream, offset: Offset) -> Check<(&mut Known, Record)> {
+        let unknown = || format!("job {offset} is not of this lane's stream");
+        let (index, record) = stream.find(offset).ok_or_else(unknown)?;
+        let known = self.jobs.get_mut(index).ok_or_else(unknown)?;
+        Ok((known, record))
+    }
+}

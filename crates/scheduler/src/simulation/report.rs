@@ -1,0 +1,109 @@
+//! What a simulation measured.
+
+use model::OutcomeCounts;
+
+/// A whole run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub steps: u64,
+    /// When the last job was settled.
+    pub settled_us: u64,
+    pub in_flight_peak: u32,
+    pub lanes: Vec<LaneReport>,
+    /// Attempts begun in each second, over all lanes.
+    pub attempts_by_second: Vec<u32>,
+}
+
+/// One lane of it.
+#[derive(Clone, Debug, Default)]
+pub struct LaneReport {
+    pub accepted: u64,
+    pub attempts: u64,
+    pub counts: OutcomeCounts,
+    /// Jobs that were settled again after a crash had lost that they were.
+    pub repeated: u64,
+    pub in_flight_peak: u32,
+    pub window_peak: u32,
+    pub state_changes: u64,
+    /// From arrival to delivery.
+    pub delays: Delays,
+}
+
+impl LaneReport {
+    /// Attempts for each job that was delivered.
+    #[must_use]
+    pub fn amplification(&self) -> f64 {
+        ratio(self.attempts, self.counts.delivered.max(1))
+    }
+}
+
+/// `part / whole`, of numbers far below those that a float cannot tell apart.
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
+    let float = |number: u64| std::time::Duration::from_micros(number).as_secs_f64();
+    float(part) / float(whole.max(1))
+}
+
+/// A histogram of delays: eight buckets for each doubling, so within an eighth of the truth.
+#[derive(Clone, Debug)]
+pub struct Delays {
+    buckets: Vec<u64>,
+    count: u64,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self {
+            buckets: vec![0; 64 * 8],
+            count: 0,
+        }
+    }
+}
+
+impl Delays {
+    pub fn add(&mut self, us: u64) {
+        if let Some(bucket) = self.buckets.get_mut(bucket_of(us)) {
+            *bucket += 1;
+        }
+        self.count += 1;
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The delay that `percent` of 100 do not exceed, in microseconds; 0 where there is none.
+    #[must_use]
+    pub fn percentile_us(&self, percent: u64) -> u64 {
+        let wanted = (self.count * percent).div_ceil(100);
+        let mut seen = 0;
+        for (index, count) in self.buckets.iter().enumerate() {
+            seen += count;
+            if seen >= wanted && seen > 0 {
+                return upper_bound(index);
+            }
+        }
+        0
+    }
+}
+
+fn bucket_of(us: u64) -> usize {
+    if us < 8 {
+        return usize::try_from(us).unwrap_or(0);
+    }
+    let doubling = us.ilog2() - 2;
+    let eighth = (us >> (doubling - 1)) & 7;
+    usize::try_from(u64::from(doubling) * 8 + eighth).unwrap_or(0)
+}
+
+fn upper_bound(index: usize) -> u64 {
+    let index = u64::try_from(index).unwrap_or(0);
+    let (doubling, eighth) = (index / 8, index % 8);
+    match doubling {
+        0 => index,
+        _ => ((8 + eighth + 1) << (doubling - 1)) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests;

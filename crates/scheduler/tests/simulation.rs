@@ -1,0 +1,275 @@
+//! The scheduler under virtual time. A handful of fixed seeds here; many by
+//! `FAIRLANE_SEEDS=10000 cargo test --release -p scheduler --test simulation random`.
+
+use model::Failure;
+use scheduler::simulation::{self, FaultKind, LaneModel, Model, Report, Scenario, StreamModel};
+use scheduler::{LanePolicy, Options};
+
+const SECOND: u64 = 1_000_000;
+
+fn run(scenario: &Scenario) -> Report {
+    match simulation::run(scenario) {
+        Ok(report) => report,
+        Err(violation) => panic!("seed {}: {violation}", scenario.seed),
+    }
+}
+
+#[test]
+fn random_worlds_keep_the_invariants() {
+    let seeds: u64 = std::env::var("FAIRLANE_SEEDS").map_or(40, |seeds| seeds.parse().unwrap());
+    let steps: u64 = (0..seeds)
+        .map(|seed| run(&Scenario::random(seed)).steps)
+        .sum();
+    println!("{seeds} seeds, {steps} steps");
+}
+
+#[test]
+fn a_seed_determines_the_run() {
+    let reports = [11, 11].map(|seed| format!("{:?}", run(&Scenario::random(seed))));
+    assert_eq!(reports[0], reports[1]);
+}
+
+/// T17: one of twelve destinations is bad; the others do not notice.
+fn neighbours(fault: Option<FaultKind>) -> (u64, u64) {
+    let lanes = (0..12).map(|lane| {
+        let healthy = Model::healthy(5_000, 20_000);
+        let model = match (&fault, lane) {
+            (Some(kind), 0) => healthy.with_fault(0, 60 * SECOND, kind.clone()),
+            _ => healthy,
+        };
+        LaneModel::of(0, lane, model)
+    });
+    let streams = vec![StreamModel::steady(200.0)];
+    let report = run(&Scenario {
+        duration_us: 60 * SECOND,
+        ..Scenario::new(5, streams, lanes.collect())
+    });
+    let others = &report.lanes[1..];
+    assert!(
+        others
+            .iter()
+            .all(|lane| lane.counts.delivered == lane.accepted)
+    );
+    let p99 = others
+        .iter()
+        .map(|lane| lane.delays.percentile_us(99))
+        .max()
+        .unwrap();
+    (p99, report.lanes[0].counts.delivered)
+}
+
+#[test]
+fn a_bad_neighbour_delays_nobody() {
+    let (healthy, _) = neighbours(None);
+    for kind in [
+        FaultKind::Hanging {
+            timeout_us: 30 * SECOND,
+        },
+        FaultKind::Failing {
+            percent: 100,
+            failure: Failure::ServerError,
+        },
+        FaultKind::RateLimited {
+            per_s: 1,
+            retry_after_s: Some(1),
+        },
+        FaultKind::Failing {
+            percent: 100,
+            failure: Failure::Unauthorized,
+        },
+    ] {
+        let name = format!("{kind:?}");
+        let (p99, delivered) = neighbours(Some(kind));
+        assert!(
+            p99 <= healthy + healthy / 10,
+            "{name}: p99 {p99} us against {healthy} us"
+        );
+        assert!(delivered > 0, "{name}: its events arrive in the end");
+    }
+}
+
+/// T28: an outage costs probes, not attempts, and the backlog drains at the destination's pace.
+#[test]
+fn an_outage_is_not_amplified() {
+    let outage = FaultKind::Failing {
+        percent: 100,
+        failure: Failure::Unavailable {
+            retry_after_s: None,
+        },
+    };
+    let model = Model {
+        capacity_per_s: Some(100),
+        ..Model::healthy(5_000, 30_000)
+    };
+    let model = model.with_fault(60 * SECOND, 660 * SECOND, outage);
+    let streams = vec![StreamModel::steady(70.0)];
+    let scenario = Scenario {
+        duration_us: 3_600 * SECOND,
+        ..Scenario::new(3, streams, vec![LaneModel::of(0, 0, model)])
+    };
+    let report = run(&scenario);
+    let lane = &report.lanes[0];
+    assert_eq!(lane.counts.delivered, lane.accepted);
+    assert!(
+        lane.amplification() <= 1.2,
+        "{} attempts a delivery",
+        lane.amplification()
+    );
+    let in_outage: u32 = report.attempts_by_second[70..655].iter().sum();
+    assert!(in_outage < 100, "{in_outage} attempts while it was down");
+}
+
+/// T29: whatever a 429 says, no busy loop.
+#[test]
+fn rate_limits_are_honoured() {
+    for retry_after_s in [None, Some(0), Some(1), Some(3_600), Some(1_000_000_000)] {
+        let kind = FaultKind::RateLimited {
+            per_s: 0,
+            retry_after_s,
+        };
+        let model = Model::healthy(5_000, 20_000).with_fault(0, 600 * SECOND, kind);
+        let streams = vec![StreamModel::steady(50.0)];
+        let lanes = vec![LaneModel::of(0, 0, model)];
+        let report = run(&Scenario {
+            duration_us: 600 * SECOND,
+            ..Scenario::new(8, streams, lanes)
+        });
+        let attempts: u32 = report.attempts_by_second[..600].iter().sum();
+        let lane = &report.lanes[0];
+        assert_eq!(lane.counts.delivered, lane.accepted, "{retry_after_s:?}");
+        assert!(
+            attempts < 1_500,
+            "{retry_after_s:?}: {attempts} attempts in ten minutes"
+        );
+    }
+}
+
+/// T31: a poison event is given up soon, and holds nobody up.
+#[test]
+fn a_poison_event_is_isolated() {
+    for batch_events_max in [1, 20] {
+        let model = Model {
+            poison_one_in: Some(2_000),
+            ..Model::healthy(5_000, 20_000)
+        };
+        let streams = vec![StreamModel::steady(100.0)];
+        let mut lane = LaneModel::of(0, 0, model);
+        lane.policy = LanePolicy {
+            batch_events_max,
+            batch_wait_us: 50_000,
+            ..lane.policy
+        };
+        let scenario = Scenario {
+            duration_us: 120 * SECOND,
+            ..Scenario::new(21, streams, vec![lane])
+        };
+        let report = run(&scenario);
+        let lane = &report.lanes[0];
+        let poison = lane.counts.rejected + lane.counts.expired;
+        assert!(
+            poison > 0 && lane.counts.delivered + poison == lane.accepted,
+            "{lane:?}"
+        );
+        let p99 = lane.delays.percentile_us(99);
+        assert!(p99 < SECOND, "batches of {batch_events_max}: p99 {p99} us");
+    }
+}
+
+/// T38: after a restart with work pending everywhere, attempts begin spread out and slowly.
+#[test]
+fn a_restart_is_no_stampede() {
+    let streams = vec![StreamModel {
+        events_at_once: 3_000,
+        ..StreamModel::steady(100.0)
+    }];
+    let lanes = (0..12).map(|lane| LaneModel::of(0, lane, Model::healthy(50_000, 100_000)));
+    let scenario = Scenario {
+        duration_us: 30 * SECOND,
+        crashes_us: vec![2 * SECOND],
+        ..Scenario::new(4, streams, lanes.collect())
+    };
+    let report = run(&scenario);
+    let first = report.attempts_by_second[3];
+    let steady = *report.attempts_by_second[..20].iter().max().unwrap();
+    assert!(
+        u64::from(first) * 4 < u64::from(steady),
+        "{first} at first, {steady} at best"
+    );
+}
+
+/// T39: independent failures cost what they must and no more, and the lane does not crawl.
+#[test]
+fn partial_failures_cost_what_they_must() {
+    for percent in [10, 30, 45, 60, 90] {
+        let failing = FaultKind::Failing {
+            percent,
+            failure: Failure::ServerError,
+        };
+        let model = Model::healthy(5_000, 20_000).with_fault(0, 10_000 * SECOND, failing);
+        let streams = vec![StreamModel {
+            events_at_once: 30_000,
+            ..StreamModel::steady(0.0)
+        }];
+        let mut lane = LaneModel::of(0, 0, model);
+        // The last attempts of each event are not what is measured: nothing expires.
+        lane.policy.expiry_us = 7 * 86_400 * SECOND;
+        let scenario = Scenario {
+            duration_us: 2 * SECOND,
+            ..Scenario::new(6, streams, vec![lane])
+        };
+        let report = run(&scenario);
+        let lane = &report.lanes[0];
+        let least = 100.0 / (100.0 - percent as f64);
+        let cost = lane.attempts as f64 / lane.accepted as f64;
+        println!(
+            "{percent}%: {cost:.2} attempts an event, least {least:.2}, {} s",
+            report.settled_us / SECOND
+        );
+        if percent <= 45 {
+            assert!(
+                cost <= 1.1 * least,
+                "{percent}%: {cost} attempts an event, least {least}"
+            );
+        }
+        assert!(lane.window_peak <= 10_000);
+    }
+}
+
+/// T40: a tenant with twenty times the load takes its share and not the others'.
+#[test]
+fn a_flood_of_one_tenant_delays_nobody() {
+    let p99 = |flood: u32| {
+        let streams = vec![
+            StreamModel {
+                events_at_once: flood,
+                ..StreamModel::steady(20.0)
+            },
+            StreamModel::steady(20.0),
+        ];
+        let slow = || Model::healthy(20_000, 40_000);
+        let mut lanes: Vec<LaneModel> = (0..4).map(|_| LaneModel::of(0, 0, slow())).collect();
+        lanes.push(LaneModel::of(1, 1, slow()));
+        let options = Options {
+            in_flight_max: 64,
+            ..Options::default()
+        };
+        let scenario = Scenario {
+            options,
+            duration_us: 20 * SECOND,
+            ..Scenario::new(2, streams, lanes)
+        };
+        run(&scenario).lanes[4].delays.percentile_us(99)
+    };
+    let (quiet, flooded) = (p99(0), p99(20_000));
+    assert!(
+        flooded <= quiet + quiet / 10,
+        "p99 {flooded} us in a flood, {quiet} us without"
+    );
+}
+
+#[test]
+fn one_seed() {
+    if let Ok(seed) = std::env::var("FAIRLANE_SEED") {
+        run(&Scenario::random(seed.parse().unwrap()));
+    }
+}
