@@ -35,10 +35,22 @@ pub(crate) struct Binding {
 /// One auth with its secrets in place.
 #[derive(Debug)]
 pub(crate) enum Auth {
-    Header { name: String, value: Secret },
-    Query { name: String, value: Secret },
-    StandardWebhooks(SigningKeys),
-    Hmac { header: String, prefix: String, hash: HmacHash, secret: Secret },
+    Header {
+        name: String,
+        value: Secret,
+    },
+    Query {
+        name: String,
+        value: Secret,
+    },
+    /// Without keys nothing is signed, but the receiver still gets the stable id and the time.
+    StandardWebhooks(Option<SigningKeys>),
+    Hmac {
+        header: String,
+        prefix: String,
+        hash: HmacHash,
+        secret: Secret,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,11 +65,11 @@ struct HostRule {
 impl Binding {
     /// # Errors
     /// Settings that do not make a usable request: an operator mends them.
-    pub(crate) fn new(
-        definition: &Definition,
-        settings: &CheckedSettings,
-    ) -> Result<Self, Error> {
-        let secrets = definition.settings.iter().map(|s| settings.secrets.get(&s.name).cloned());
+    pub(crate) fn new(definition: &Definition, settings: &CheckedSettings) -> Result<Self, Error> {
+        let secrets = definition
+            .settings
+            .iter()
+            .map(|s| settings.secrets.get(&s.name).cloned());
         let mut binding = Self {
             settings: program_settings(definition, settings)?,
             secrets: secrets.collect(),
@@ -74,7 +86,10 @@ impl Binding {
         if let Some(method) = request.method.as_ref().and_then(|t| t.marked(settings)) {
             binding.method = method;
         }
-        binding.url = request.url.as_ref().and_then(|template| template.marked_url(settings));
+        binding.url = request
+            .url
+            .as_ref()
+            .and_then(|template| template.marked_url(settings));
         binding.headers = headers(definition, settings)?;
         binding.hosts = binding.host_rules(definition, settings)?;
         binding.auth = definition
@@ -92,7 +107,10 @@ impl Binding {
     ) -> Result<Vec<HostRule>, Error> {
         if definition.hosts.is_empty() {
             let Some(url) = &self.url else {
-                return Err(setting_error("url", "the request's url needs a setting that is not set"));
+                return Err(setting_error(
+                    "url",
+                    "the request's url needs a setting that is not set",
+                ));
             };
             let url = strict_url(&self.reveal_lead(url)).map_err(|p| setting_error("url", &p))?;
             return Ok(vec![host_rule_of(&url)]);
@@ -100,7 +118,9 @@ impl Binding {
         let mut rules = Vec::new();
         for host in &definition.hosts {
             // An optional setting that is not set opens no host.
-            let Some(text) = host.reveal(settings) else { continue };
+            let Some(text) = host.reveal(settings) else {
+                continue;
+            };
             rules.push(host_rule(&text).map_err(|problem| setting_error("hosts", &problem))?);
         }
         Ok(rules)
@@ -113,13 +133,20 @@ impl Binding {
             return url.to_owned();
         }
         let expanded = marks::expand(url, |index, leading| {
-            if leading { self.secret(index).to_owned() } else { marks::mark(index) }
+            if leading {
+                self.secret(index).to_owned()
+            } else {
+                marks::mark(index)
+            }
         });
         expanded.into_owned()
     }
 
     pub(crate) fn secret(&self, index: usize) -> &str {
-        self.secrets.get(index).and_then(Option::as_ref).map_or("", Secret::reveal)
+        self.secrets
+            .get(index)
+            .and_then(Option::as_ref)
+            .map_or("", Secret::reveal)
     }
 
     /// Checks where a request would go, and returns its URL as it will be sent, with its marks.
@@ -132,9 +159,10 @@ impl Binding {
         url.set_fragment(None);
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default();
-        let allowed = self.hosts.iter().any(|rule| {
-            rule.scheme == url.scheme() && Some(rule.port) == port && rule.takes(host)
-        });
+        let allowed = self
+            .hosts
+            .iter()
+            .any(|rule| rule.scheme == url.scheme() && Some(rule.port) == port && rule.takes(host));
         if !allowed {
             return Err(format!(
                 "{}://{} is none of the definition's hosts",
@@ -174,7 +202,8 @@ impl HostRule {
         if !self.subdomains {
             return host == self.host;
         }
-        host.strip_suffix(&self.host).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+        host.strip_suffix(&self.host)
+            .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
     }
 }
 
@@ -191,7 +220,10 @@ fn host_rule(text: &str) -> Result<HostRule, String> {
     if url.path() != "/" || url.query().is_some() || host.contains(['/', '@']) {
         return Err(format!("{text:?} is no host"));
     }
-    Ok(HostRule { subdomains, ..host_rule_of(&url) })
+    Ok(HostRule {
+        subdomains,
+        ..host_rule_of(&url)
+    })
 }
 
 fn host_rule_of(url: &Url) -> HostRule {
@@ -204,10 +236,7 @@ fn host_rule_of(url: &Url) -> HostRule {
 }
 
 /// Non-secret values with null for those that are not set, and `has_<name>` for secrets.
-fn program_settings(
-    definition: &Definition,
-    settings: &CheckedSettings,
-) -> Result<Value, Error> {
+fn program_settings(definition: &Definition, settings: &CheckedSettings) -> Result<Value, Error> {
     let mut all = ObjectMap::new();
     for spec in &definition.settings {
         if spec.secret {
@@ -236,7 +265,11 @@ fn headers(
             all.insert(name.clone(), value);
         }
     }
-    let name = definition.request.headers_setting.as_deref().unwrap_or_default();
+    let name = definition
+        .request
+        .headers_setting
+        .as_deref()
+        .unwrap_or_default();
     if let Some(serde_json::Value::Object(map)) = settings.values.get(name) {
         for (header, value) in map {
             let header = header_name(header).map_err(|problem| setting_error(name, &problem))?;
@@ -256,7 +289,10 @@ fn auth(spec: &AuthSpec, settings: &CheckedSettings) -> Result<Option<Auth>, Err
     let reveal = |template: &Template| template.reveal(settings);
     let header = |name: &str, value: String| {
         check_header_value(name, &value).map_err(|problem| setting_error("auth", &problem))?;
-        Ok(Some(Auth::Header { name: name.to_owned(), value: Secret::new(value) }))
+        Ok(Some(Auth::Header {
+            name: name.to_owned(),
+            value: Secret::new(value),
+        }))
     };
     match spec {
         AuthSpec::Bearer { token } => match reveal(token) {
@@ -280,26 +316,27 @@ fn auth(spec: &AuthSpec, settings: &CheckedSettings) -> Result<Option<Auth>, Err
             name: encode::component(name),
             value: Secret::new(value),
         })),
-        AuthSpec::StandardWebhooks { secret } => match reveal(secret) {
-            Some(secret) => SigningKeys::parse(&secret)
-                .map(|keys| Some(Auth::StandardWebhooks(keys)))
-                .map_err(|problem| setting_error("auth", &problem)),
-            None => Ok(None),
-        },
+        AuthSpec::StandardWebhooks { secret } => reveal(secret)
+            .map(|secret| SigningKeys::parse(&secret))
+            .transpose()
+            .map(|keys| Some(Auth::StandardWebhooks(keys)))
+            .map_err(|problem| setting_error("auth", &problem)),
         AuthSpec::HmacSha1Hex { header, secret } => Ok(reveal(secret).map(|secret| Auth::Hmac {
             header: header.clone(),
             prefix: String::new(),
             hash: HmacHash::Sha1,
             secret: Secret::new(secret),
         })),
-        AuthSpec::HmacSha256Hex { header, secret, prefix } => {
-            Ok(reveal(secret).map(|secret| Auth::Hmac {
-                header: header.clone(),
-                prefix: prefix.clone(),
-                hash: HmacHash::Sha256,
-                secret: Secret::new(secret),
-            }))
-        }
+        AuthSpec::HmacSha256Hex {
+            header,
+            secret,
+            prefix,
+        } => Ok(reveal(secret).map(|secret| Auth::Hmac {
+            header: header.clone(),
+            prefix: prefix.clone(),
+            hash: HmacHash::Sha256,
+            secret: Secret::new(secret),
+        })),
     }
 }
 

@@ -71,7 +71,10 @@ pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<String>, Er
     let mut changed = Vec::new();
     for case_file in &definition.cases {
         let path = dir.join(&case_file.path);
-        let wrong = |problem: String| Error::Definition { place: path.display().to_string(), problem };
+        let wrong = |problem: String| Error::Definition {
+            place: path.display().to_string(),
+            problem,
+        };
         let mut parsed = CaseFileText::parse(&case_file.text).map_err(wrong)?;
         for case in parsed.cases_mut() {
             let came = outcome(definition, case)
@@ -106,7 +109,10 @@ fn run_case(definition: &Arc<Definition>, case: &Case) -> Result<(), String> {
     let same = match (&came, &expected) {
         (Came::Requests(came), Came::Requests(expected)) => {
             came.len() == expected.len()
-                && came.iter().zip(expected).all(|(came, expected)| request_fits(came, expected))
+                && came
+                    .iter()
+                    .zip(expected)
+                    .all(|(came, expected)| request_fits(came, expected))
         }
         _ => came == expected,
     };
@@ -131,21 +137,26 @@ fn show(came: &Came) -> String {
 
 /// Every member that the case names must be equal; of headers only those it lists.
 fn request_fits(came: &Value, expected: &Value) -> bool {
-    let Some(expected) = expected.as_object() else { return false };
-    expected.iter().all(|(key, value)| match (key.as_str(), value) {
-        ("headers", Value::Object(headers)) => {
-            headers.iter().all(|(name, value)| came.get("headers").and_then(|h| h.get(name)) == Some(value))
-        }
-        ("body", Value::Null) => came.get("body").is_none_or(Value::is_null),
-        _ => came.get(key) == Some(value),
-    }) && (expected.contains_key("body") || came.get("body").is_none_or(Value::is_null))
+    let Some(expected) = expected.as_object() else {
+        return false;
+    };
+    expected
+        .iter()
+        .all(|(key, value)| match (key.as_str(), value) {
+            ("headers", Value::Object(headers)) => headers
+                .iter()
+                .all(|(name, value)| came.get("headers").and_then(|h| h.get(name)) == Some(value)),
+            ("body", Value::Null) => came.get("body").is_none_or(Value::is_null),
+            _ => came.get(key) == Some(value),
+        })
+        && (expected.contains_key("body") || came.get("body").is_none_or(Value::is_null))
 }
 
 fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
     let settings: BTreeMap<String, Value> = case.settings()?;
-    let checked = definition.check_settings(&settings).map_err(|problems| {
-        Error::Settings(problems).to_string()
-    })?;
+    let checked = definition
+        .check_settings(&settings)
+        .map_err(|problems| Error::Settings(problems).to_string())?;
     let names = [definition.name.clone(), definition.id.clone()];
     let mut transformer = Transformer::new(
         Arc::clone(definition),
@@ -243,12 +254,18 @@ impl Run<'_> {
     fn send(&mut self, requests: &[RequestPlan], id: &str) {
         for request in requests {
             let final_request = self.transformer.finish(request, id, self.now_unix_s);
-            self.requests.push(request_value(&request.body, &final_request));
+            self.requests
+                .push(request_value(&request.body, &final_request));
         }
     }
 
     fn answers_to(&mut self, requests: usize) -> Vec<StepResponse> {
-        let given = self.answers.iter().skip(self.answered).take(requests).cloned();
+        let given = self
+            .answers
+            .iter()
+            .skip(self.answered)
+            .take(requests)
+            .cloned();
         let mut answers: Vec<StepResponse> = given.collect();
         self.answered += answers.len();
         answers.resize_with(requests, || StepResponse {
@@ -269,7 +286,11 @@ fn message_id(event: &[u8]) -> String {
 
 fn refusal(planned: Planned) -> Came {
     let told = |reason: &str, detail: String| {
-        if detail.is_empty() { reason.to_owned() } else { format!("{reason}: {detail}") }
+        if detail.is_empty() {
+            reason.to_owned()
+        } else {
+            format!("{reason}: {detail}")
+        }
     };
     match planned {
         Planned::Filtered(reason, detail) => Came::Filtered(told(reason.as_str(), detail)),
@@ -282,9 +303,16 @@ fn refusal(planned: Planned) -> Came {
 
 /// A finished request as cases and `transform` show it.
 fn request_value(kind: &Body, request: &FinalRequest) -> Value {
-    let headers: Map<String, Value> =
-        request.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    let plain = match request.headers.iter().any(|(name, _)| name == "content-encoding") {
+    let headers: Map<String, Value> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .collect();
+    let plain = match request
+        .headers
+        .iter()
+        .any(|(name, _)| name == "content-encoding")
+    {
         true => gunzip(&request.body),
         false => request.body.to_vec(),
     };

@@ -32,22 +32,25 @@ impl Catalog {
     pub fn embedded() -> Result<Self, Error> {
         let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
         for path in Embedded::iter() {
-            let Some((id, file)) = path.split_once('/') else { continue };
+            let Some((id, file)) = path.split_once('/') else {
+                continue;
+            };
             if !Folder::holds(file) {
                 continue;
             }
-            let Some(content) = Embedded::get(&path) else { continue };
+            let Some(content) = Embedded::get(&path) else {
+                continue;
+            };
             let folder = folders.entry(id.to_owned()).or_insert_with(|| Folder {
                 id: id.to_owned(),
                 place: format!("destinations/{id}"),
                 files: BTreeMap::new(),
             });
-            let text = String::from_utf8(content.data.into_owned()).map_err(|_| {
-                Error::Definition {
+            let text =
+                String::from_utf8(content.data.into_owned()).map_err(|_| Error::Definition {
                     place: format!("destinations/{path}"),
                     problem: "is no UTF-8 text".to_owned(),
-                }
-            })?;
+                })?;
             folder.files.insert(file.to_owned(), text);
         }
         let mut catalog = Self::default();
@@ -68,7 +71,9 @@ impl Catalog {
         let mut folders = Vec::new();
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            let hidden = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
             if path.is_dir() && !hidden {
                 folders.push(Folder::read(&path)?);
             }

@@ -67,13 +67,33 @@ pub(crate) struct RequestSpec {
 /// One auth kind with its templates.
 #[derive(Debug, Clone)]
 pub(crate) enum AuthSpec {
-    Bearer { token: Template },
-    Basic { user: Template, password: Template },
-    Header { name: String, value: Template },
-    Query { name: String, value: Template },
-    StandardWebhooks { secret: Template },
-    HmacSha1Hex { header: String, secret: Template },
-    HmacSha256Hex { header: String, secret: Template, prefix: String },
+    Bearer {
+        token: Template,
+    },
+    Basic {
+        user: Template,
+        password: Template,
+    },
+    Header {
+        name: String,
+        value: Template,
+    },
+    Query {
+        name: String,
+        value: Template,
+    },
+    StandardWebhooks {
+        secret: Template,
+    },
+    HmacSha1Hex {
+        header: String,
+        secret: Template,
+    },
+    HmacSha256Hex {
+        header: String,
+        secret: Template,
+        prefix: String,
+    },
 }
 
 /// What a response rule says became of the job, or jobs.
@@ -225,7 +245,8 @@ impl Definition {
     /// # Errors
     /// The first program that does not compile, with its file and line.
     pub fn compile(&self) -> Result<(), Error> {
-        self.programs().try_for_each(|source| self.program(source).map(|_| ()))
+        self.programs()
+            .try_for_each(|source| self.program(source).map(|_| ()))
     }
 
     pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {
@@ -241,7 +262,9 @@ impl Definition {
     }
 
     pub(crate) fn takes(&self, event_type: &str) -> bool {
-        self.events.as_ref().is_none_or(|types| types.iter().any(|taken| taken == event_type))
+        self.events
+            .as_ref()
+            .is_none_or(|types| types.iter().any(|taken| taken == event_type))
     }
 }
 

@@ -4,8 +4,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use vrl::value::Value;
 
 /// All but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// One path segment, query value or form value.
 pub(crate) fn component(text: &str) -> String {
@@ -28,7 +31,10 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
 /// The value is no object.
 pub(crate) fn form(value: &Value) -> Result<String, String> {
     let Value::Object(map) = value else {
-        return Err(format!("a form body must be an object, not {}", value.kind_str()));
+        return Err(format!(
+            "a form body must be an object, not {}",
+            value.kind_str()
+        ));
     };
     let mut out = String::new();
     for (key, value) in map {

@@ -12,7 +12,11 @@ pub enum Error {
     Definition { place: String, problem: String },
     /// A connection's filter or transform is wrong: the operator mends it.
     #[error("{what}, line {line}: {problem}")]
-    Program { what: &'static str, line: usize, problem: String },
+    Program {
+        what: &'static str,
+        line: usize,
+        problem: String,
+    },
     /// A destination's settings do not fit its definition: the operator mends them.
     #[error("settings do not fit the definition: {}", show_problems(.0))]
     Settings(Vec<SettingProblem>),
@@ -22,7 +26,11 @@ pub enum Error {
 }
 
 fn show_problems(problems: &[SettingProblem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The number of the line, from 1, that holds byte `at` of `text`.

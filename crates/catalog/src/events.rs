@@ -31,7 +31,9 @@ struct Switches {
 /// `{"Amplitude": false}`, or `{"All": false}` without a word for it. Options (an object) switch it
 /// on, as `true` does. What cannot be read switches nothing off.
 pub(crate) fn switched_off(event: &[u8], names: &[String]) -> bool {
-    let Ok(Switches { integrations }) = serde_json::from_slice(event) else { return false };
+    let Ok(Switches { integrations }) = serde_json::from_slice(event) else {
+        return false;
+    };
     let named = integrations
         .iter()
         .find(|(key, _)| names.iter().any(|name| name.eq_ignore_ascii_case(key)))
@@ -47,7 +49,10 @@ mod tests {
 
     fn off(integrations: &str) -> bool {
         let event = format!(r#"{{"type":"track","integrations":{integrations}}}"#);
-        switched_off(event.as_bytes(), &["my-amplitude".to_owned(), "Amplitude".to_owned()])
+        switched_off(
+            event.as_bytes(),
+            &["my-amplitude".to_owned(), "Amplitude".to_owned()],
+        )
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub(crate) fn finish(
 ) -> FinalRequest {
     let mut url = marks::expand(&request.url, |index, leading| {
         let secret = binding.secret(index);
-        if leading { secret.to_owned() } else { encode::component(secret) }
+        if leading {
+            secret.to_owned()
+        } else {
+            encode::component(secret)
+        }
     })
     .into_owned();
     let mut headers: Vec<(String, String)> = request
@@ -70,7 +74,12 @@ pub(crate) fn finish(
     for auth in &binding.auth {
         add_auth(auth, &mut url, &mut headers, &body, message_id, now_unix_s);
     }
-    FinalRequest { method: request.method.clone(), url, headers, body }
+    FinalRequest {
+        method: request.method.clone(),
+        url,
+        headers,
+        body,
+    }
 }
 
 fn final_body(binding: &Binding, body: &Body) -> Bytes {
@@ -99,7 +108,10 @@ fn final_body(binding: &Binding, body: &Body) -> Bytes {
 /// As JSON writes it inside quotes.
 fn json_escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
-    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    quoted
+        .get(1..quoted.len() - 1)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn gzip(body: &[u8]) -> Bytes {
@@ -124,17 +136,30 @@ fn add_auth(
     match auth {
         Auth::Header { name, value } => put(name, value.reveal().to_owned()),
         Auth::Query { name, value } => {
-            append_query(url, &format!("{name}={}", encode::component(value.reveal())));
+            append_query(
+                url,
+                &format!("{name}={}", encode::component(value.reveal())),
+            );
         }
         Auth::StandardWebhooks(keys) => {
             // The id becomes a header: an event's own id may hold anything.
             let id: String = message_id.chars().filter(|c| !c.is_control()).collect();
-            put("webhook-signature", keys.sign(&id, now_unix_s, body));
+            if let Some(keys) = keys {
+                put("webhook-signature", keys.sign(&id, now_unix_s, body));
+            }
             put("webhook-timestamp", now_unix_s.to_string());
             put("webhook-id", id);
         }
-        Auth::Hmac { header, prefix, hash, secret } => {
-            put(header, format!("{prefix}{}", hash.hex(secret.reveal(), body)));
+        Auth::Hmac {
+            header,
+            prefix,
+            hash,
+            secret,
+        } => {
+            put(
+                header,
+                format!("{prefix}{}", hash.hex(secret.reveal(), body)),
+            );
         }
     }
 }

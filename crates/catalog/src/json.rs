@@ -23,7 +23,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
 
 fn parse_strictly(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { depth_left: model::limits::JSON_DEPTH_MAX }.deserialize(&mut parser)?;
+    let value = Tree {
+        depth_left: model::limits::JSON_DEPTH_MAX,
+    }
+    .deserialize(&mut parser)?;
     parser.end()?;
     Ok(value)
 }
@@ -33,7 +36,10 @@ fn parse_strictly(bytes: &[u8]) -> Result<Value, serde_json::Error> {
 /// # Errors
 /// It is longer than `bytes_max`: text that is shared many times in memory is written many times.
 pub(crate) fn write(value: &Value, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let mut out = Limited { bytes: Vec::with_capacity(512), bytes_max };
+    let mut out = Limited {
+        bytes: Vec::with_capacity(512),
+        bytes_max,
+    };
     match serde_json::to_writer(&mut out, value) {
         Ok(()) => Ok(out.bytes),
         Err(_) => Err(format!("longer than {bytes_max} bytes as JSON")),
@@ -104,7 +110,9 @@ impl<'de> Visitor<'de> for Tree {
             Ok(value) => Ok(Value::Integer(value)),
             // VRL has no larger integers: keep the magnitude, as JavaScript would. The text of a u64
             // always parses as a float.
-            Err(_) => Ok(Value::from_f64_or_zero(value.to_string().parse().unwrap_or(0.0))),
+            Err(_) => Ok(Value::from_f64_or_zero(
+                value.to_string().parse().unwrap_or(0.0),
+            )),
         }
     }
 
@@ -185,9 +193,11 @@ fn unit_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// # Errors
 /// It is nested deeper than [`model::limits::JSON_DEPTH_MAX`].
 pub(crate) fn from_tree(tree: &serde_json::Value) -> Result<Value, String> {
-    Tree { depth_left: model::limits::JSON_DEPTH_MAX }
-        .deserialize(tree)
-        .map_err(|problem| problem.to_string())
+    Tree {
+        depth_left: model::limits::JSON_DEPTH_MAX,
+    }
+    .deserialize(tree)
+    .map_err(|problem| problem.to_string())
 }
 
 #[cfg(test)]

@@ -43,7 +43,10 @@ pub(crate) fn judge(
         }
         for rule in &definition.responses {
             let holds = applies(rule.status.as_ref(), status)
-                && rule.when.as_ref().is_none_or(|when| answer.holds(definition, when));
+                && rule
+                    .when
+                    .as_ref()
+                    .is_none_or(|when| answer.holds(definition, when));
             if holds {
                 return Judged::All(result(rule.result));
             }
@@ -99,7 +102,9 @@ impl Answer {
         jobs: usize,
         retry_after_s: Option<u64>,
     ) -> Option<Vec<JobResult>> {
-        let Value::Array(failed) = self.resolve(definition, &rule.failed)? else { return None };
+        let Value::Array(failed) = self.resolve(definition, &rule.failed)? else {
+            return None;
+        };
         // Each of these jobs stands alone now: a refused one needs no bisecting.
         let single = |verdict| job_result(verdict, 1, retry_after_s);
         let mut each = vec![single(rule.rest); jobs];
@@ -109,7 +114,9 @@ impl Answer {
                 Value::Object(map) => (map.get("index"), map.get("result").and_then(verdict_of)),
                 other => (Some(other), None),
             };
-            let index = index.and_then(Value::as_integer).and_then(|at| usize::try_from(at).ok());
+            let index = index
+                .and_then(Value::as_integer)
+                .and_then(|at| usize::try_from(at).ok());
             if let Some(slot) = index.and_then(|index| each.get_mut(index)) {
                 *slot = single(verdict.unwrap_or(rule.result));
                 any = true;
@@ -190,7 +197,10 @@ fn default_result(status: u16, jobs: usize, retry_after_s: Option<u64>) -> JobRe
 /// and the destination's may be wrong.
 fn retry_after_s(headers: &[(String, String)]) -> Option<u64> {
     let header = |name: &str| {
-        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
+        headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
     };
     let text = header("retry-after")?;
     if let Ok(seconds) = text.parse() {

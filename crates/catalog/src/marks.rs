@@ -74,7 +74,9 @@ pub(crate) fn indexes(text: &str) -> Vec<usize> {
 /// `text` as a person may see it: marks shown as the placeholders they came from.
 pub(crate) fn show(text: &str, settings: &[SettingSpec]) -> String {
     expand(text, |index, _| {
-        let name = settings.get(index).map_or("?", |setting| setting.name.as_str());
+        let name = settings
+            .get(index)
+            .map_or("?", |setting| setting.name.as_str());
         format!("{{{{secret.{name}}}}}")
     })
     .into_owned()
@@ -96,7 +98,9 @@ pub(crate) fn place(text: &str, settings: &[SettingSpec]) -> Result<String, (usi
         let Some((name, tail)) = after.split_once("}}") else {
             return Err((position, "\"{{secret.\" without \"}}\"".to_owned()));
         };
-        let found = settings.iter().position(|setting| setting.name == name && setting.secret);
+        let found = settings
+            .iter()
+            .position(|setting| setting.name == name && setting.secret);
         let Some(index) = found else {
             let problem = format!(
                 "{{{{secret.{name}}}}} names no secret setting; add [settings.{name}] with secret = true"

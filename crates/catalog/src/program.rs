@@ -75,7 +75,13 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(path: String, first_line: usize, text: String, role: Role) -> Self {
-        Self { path, first_line, text, role, compiled: OnceLock::new() }
+        Self {
+            path,
+            first_line,
+            text,
+            role,
+            compiled: OnceLock::new(),
+        }
     }
 
     /// The file's name.
@@ -86,10 +92,15 @@ impl Source {
     /// The compiled program; the first call compiles it.
     pub(crate) fn program(&self, settings: &[SettingSpec]) -> Result<Arc<Program>, Error> {
         let compiled = self.compiled.get_or_init(|| {
-            compile(&self.text, self.role, settings).map(Arc::new).map_err(|fault| {
-                let line = self.first_line + fault.line - 1;
-                Error::Definition { place: format!("{}:{line}", self.path), problem: fault.problem }
-            })
+            compile(&self.text, self.role, settings)
+                .map(Arc::new)
+                .map_err(|fault| {
+                    let line = self.first_line + fault.line - 1;
+                    Error::Definition {
+                        place: format!("{}:{line}", self.path),
+                        problem: fault.problem,
+                    }
+                })
         });
         compiled.clone()
     }
@@ -129,7 +140,9 @@ impl ProgramCache {
 /// # Errors
 /// The line, and what is wrong with it.
 pub fn check_filter(text: &str) -> Result<(), Error> {
-    compile(text, Role::Filter, &[]).map(|_| ()).map_err(|fault| fault.of(Role::Filter))
+    compile(text, Role::Filter, &[])
+        .map(|_| ())
+        .map_err(|fault| fault.of(Role::Filter))
 }
 
 /// Checks that a connection's transform compiles.
@@ -137,7 +150,9 @@ pub fn check_filter(text: &str) -> Result<(), Error> {
 /// # Errors
 /// The line, and what is wrong with it.
 pub fn check_transform(text: &str) -> Result<(), Error> {
-    compile(text, Role::Transform, &[]).map(|_| ()).map_err(|fault| fault.of(Role::Transform))
+    compile(text, Role::Transform, &[])
+        .map(|_| ())
+        .map_err(|fault| fault.of(Role::Transform))
 }
 
 /// What is wrong with a source, and on which of its lines.
@@ -149,7 +164,10 @@ struct Fault {
 
 impl Fault {
     fn new(line: usize, problem: impl Into<String>) -> Self {
-        Self { line, problem: problem.into() }
+        Self {
+            line,
+            problem: problem.into(),
+        }
     }
 
     fn of(self, role: Role) -> Error {
@@ -158,7 +176,11 @@ impl Fault {
             Role::Transform => "transform",
             _ => "program",
         };
-        Error::Program { what, line: self.line, problem: self.problem }
+        Error::Program {
+            what,
+            line: self.line,
+            problem: self.problem,
+        }
     }
 }
 
@@ -169,7 +191,10 @@ fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, 
     on_large_stack(|| {
         let tree = vet::parse(text)?;
         vet::tree(text, &tree, role.sees_root())?;
-        let state = TypeState { local: Default::default(), external: environment(role, settings) };
+        let state = TypeState {
+            local: Default::default(),
+            external: environment(role, settings),
+        };
         let result = Compiler::compile(functions::allowed(), tree, &state, configuration(role))
             .map_err(|problems| first_problem(text, problems))?;
         let program = result.program;
@@ -188,7 +213,10 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Re
             .spawn_scoped(scope, work)
             .map_err(|problem| Fault::new(1, format!("no thread to compile on: {problem}")))?;
         thread.join().unwrap_or_else(|_| {
-            Err(Fault::new(1, "the compiler failed on this program: write it differently"))
+            Err(Fault::new(
+                1,
+                "the compiler failed on this program: write it differently",
+            ))
         })
     })
 }
@@ -271,9 +299,7 @@ fn configuration(role: Role) -> CompileConfig {
     config.disable_unused_expression_check();
     let read_only: &[&str] = match role {
         Role::Transform => &[],
-        Role::Event | Role::Step => {
-            &[scope::SETTINGS, scope::STATE, scope::RESPONSES]
-        }
+        Role::Event | Role::Step => &[scope::SETTINGS, scope::STATE, scope::RESPONSES],
         Role::Filter | Role::Batch | Role::Response | Role::Partial => {
             config.set_read_only();
             &[]

@@ -106,9 +106,10 @@ pub(crate) fn plan(
     };
     check_method(&method)?;
     let mut url = match asked.remove("url") {
-        None | Some(Value::Null) => {
-            binding.url.clone().ok_or("the request has no url, and [request] gives none")?
-        }
+        None | Some(Value::Null) => binding
+            .url
+            .clone()
+            .ok_or("the request has no url, and [request] gives none")?,
         Some(url) => text_of("url", &url)?,
     };
     match asked.remove("query") {
@@ -119,7 +120,12 @@ pub(crate) fn plan(
     match asked.remove("headers") {
         None | Some(Value::Null) => {}
         Some(Value::Object(map)) => merge_headers(&mut headers, map)?,
-        Some(other) => return Err(format!("headers must be an object, not {}", other.kind_str())),
+        Some(other) => {
+            return Err(format!(
+                "headers must be an object, not {}",
+                other.kind_str()
+            ));
+        }
     }
     let encoding = match asked.remove("encoding") {
         None | Some(Value::Null) => definition.encoding,
@@ -135,7 +141,12 @@ pub(crate) fn plan(
         ));
     }
     let url = binding.check_url(&url)?;
-    let request = RequestPlan { method, url, headers, body };
+    let request = RequestPlan {
+        method,
+        url,
+        headers,
+        body,
+    };
     binding.check_marks(&request)?;
     Ok(request)
 }
@@ -151,7 +162,9 @@ fn check_method(method: &str) -> Result<(), String> {
     if ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&method) {
         return Ok(());
     }
-    Err(format!("{method:?} is no method: use GET, POST, PUT, PATCH, DELETE or HEAD"))
+    Err(format!(
+        "{method:?} is no method: use GET, POST, PUT, PATCH, DELETE or HEAD"
+    ))
 }
 
 fn push_query(url: &mut String, query: &Value) -> Result<(), String> {
@@ -190,7 +203,10 @@ fn merge_headers(headers: &mut Vec<(String, String)>, map: ObjectMap) -> Result<
         headers.push((name, text));
     }
     if headers.len() > HEADERS_MAX {
-        return Err(format!("{} headers: the limit is {HEADERS_MAX}", headers.len()));
+        return Err(format!(
+            "{} headers: the limit is {HEADERS_MAX}",
+            headers.len()
+        ));
     }
     Ok(())
 }
@@ -229,10 +245,14 @@ pub(crate) fn header_name(name: &str) -> Result<String, String> {
 /// Control characters: with a line break in it, event data could add headers or requests of its own.
 pub(crate) fn check_header_value(name: &str, value: &str) -> Result<(), String> {
     if value.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(format!("header {name} has a line break or control character in it"));
+        return Err(format!(
+            "header {name} has a line break or control character in it"
+        ));
     }
     if value.len() > HEADER_BYTES_MAX {
-        return Err(format!("header {name} is longer than {HEADER_BYTES_MAX} bytes"));
+        return Err(format!(
+            "header {name} is longer than {HEADER_BYTES_MAX} bytes"
+        ));
     }
     Ok(())
 }
@@ -253,11 +273,17 @@ fn encode_body(encoding: Encoding, value: &Value) -> Result<Body, String> {
         Encoding::Form => Ok(Body::Form(encode::form(value)?.into())),
         Encoding::Text => match value.to_str() {
             Some(text) => Ok(Body::Text(Bytes::copy_from_slice(text.as_bytes()))),
-            None => Err(format!("a text body must be a string, not {}", value.kind_str())),
+            None => Err(format!(
+                "a text body must be a string, not {}",
+                value.kind_str()
+            )),
         },
         Encoding::Ndjson => {
             let Value::Array(items) = value else {
-                return Err(format!("an ndjson body must be a list, not {}", value.kind_str()));
+                return Err(format!(
+                    "an ndjson body must be a list, not {}",
+                    value.kind_str()
+                ));
             };
             let mut lines = Vec::new();
             for item in items {
@@ -281,10 +307,15 @@ pub(crate) fn strict_url(text: &str) -> Result<Url, String> {
     if text.len() > URL_BYTES_MAX {
         return Err(format!("the url is longer than {URL_BYTES_MAX} bytes"));
     }
-    if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
-        return Err("the url has a space, backslash or control character in it: use \
+    if text
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+    {
+        return Err(
+            "the url has a space, backslash or control character in it: use \
                     encode_path_segment and query"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let url = Url::parse(text).map_err(|problem| format!("the url is none: {problem}"))?;
     if !url.username().is_empty() || url.password().is_some() {

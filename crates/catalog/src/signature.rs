@@ -22,13 +22,15 @@ impl SigningKeys {
     /// # Errors
     /// What stands behind `whsec_` is no base64.
     pub(crate) fn parse(secret: &str) -> Result<Self, String> {
-        let keys = secret.split_ascii_whitespace().map(|one| match one.strip_prefix("whsec_") {
-            Some(encoded) => STANDARD
-                .decode(encoded)
-                .map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, &bytes))
-                .map_err(|_| "a signing secret is whsec_ and base64 behind it".to_owned()),
-            None => Ok(hmac::Key::new(hmac::HMAC_SHA256, one.as_bytes())),
-        });
+        let keys = secret
+            .split_ascii_whitespace()
+            .map(|one| match one.strip_prefix("whsec_") {
+                Some(encoded) => STANDARD
+                    .decode(encoded)
+                    .map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+                    .map_err(|_| "a signing secret is whsec_ and base64 behind it".to_owned()),
+                None => Ok(hmac::Key::new(hmac::HMAC_SHA256, one.as_bytes())),
+            });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             return Err("a signing secret must not be empty".to_owned());
@@ -74,7 +76,11 @@ mod tests {
     #[test]
     fn standard_webhooks_example_of_its_specification() {
         let keys = SigningKeys::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = keys.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let signed = keys.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
@@ -89,7 +95,10 @@ mod tests {
     #[test]
     fn hmac_vectors_of_rfc_2202_and_4231() {
         let text = b"what do ya want for nothing?";
-        assert_eq!(HmacHash::Sha1.hex("Jefe", text), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(
+            HmacHash::Sha1.hex("Jefe", text),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
+        );
         assert_eq!(
             HmacHash::Sha256.hex("Jefe", text),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

@@ -43,15 +43,21 @@ impl<'de> Visitor<'de> for SetVisitor {
     fn visit_i64<E: Error>(self, value: i64) -> Result<StatusSet, E> {
         match u16::try_from(value) {
             Ok(status @ 100..=599) => Ok(StatusSet(vec![Pattern::One(status)])),
-            _ => Err(E::custom(format_args!("{value} is no HTTP status: use 100 to 599"))),
+            _ => Err(E::custom(format_args!(
+                "{value} is no HTTP status: use 100 to 599"
+            ))),
         }
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<StatusSet, E> {
-        let digit = value.strip_suffix("xx").and_then(|digit| digit.parse().ok());
+        let digit = value
+            .strip_suffix("xx")
+            .and_then(|digit| digit.parse().ok());
         match digit {
             Some(digit @ 1..=5) => Ok(StatusSet(vec![Pattern::Class(digit)])),
-            _ => Err(E::custom(format_args!("{value:?} is no class of statuses: use \"4xx\""))),
+            _ => Err(E::custom(format_args!(
+                "{value:?} is no class of statuses: use \"4xx\""
+            ))),
         }
     }
 

@@ -105,14 +105,21 @@ fn placeholder(inside: &str, settings: &[SettingSpec]) -> Result<Part, String> {
         }
     };
     let Some(index) = settings.iter().position(|setting| setting.name == name) else {
-        return Err(format!("{{{{{inside}}}}} names no setting; add [settings.{name}]"));
+        return Err(format!(
+            "{{{{{inside}}}}} names no setting; add [settings.{name}]"
+        ));
     };
     let is_secret = settings.get(index).is_some_and(|setting| setting.secret);
     match (is_secret, secret) {
-        (true, true) => Ok(Part::Secret { name: name.to_owned(), index }),
+        (true, true) => Ok(Part::Secret {
+            name: name.to_owned(),
+            index,
+        }),
         (false, false) => Ok(Part::Setting(name.to_owned())),
         (true, false) => Err(format!("{name} is a secret: write {{{{secret.{name}}}}}")),
-        (false, true) => Err(format!("{name} is no secret: write {{{{settings.{name}}}}}")),
+        (false, true) => Err(format!(
+            "{name} is no secret: write {{{{settings.{name}}}}}"
+        )),
     }
 }
 

@@ -20,8 +20,8 @@ use crate::definition::{Definition, Payload, Sender};
 use crate::error::Error;
 use crate::events::{self, Head};
 use crate::finish::{self, FinalRequest};
-use crate::judge::{self, Judged};
 use crate::json;
+use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
@@ -34,7 +34,10 @@ mod reply;
 pub enum Planned {
     /// Send these, in any order. With `then`, give their responses to [`Transformer::next_step`];
     /// without, the job ends with them. A blackhole's event sends nothing and is delivered.
-    Send { requests: Vec<RequestPlan>, then: Option<StepState> },
+    Send {
+        requests: Vec<RequestPlan>,
+        then: Option<StepState>,
+    },
     /// Gather it with others of its [`Entry::group`] for [`Transformer::batch`].
     Entry(Entry),
     Filtered(FilterReason, String),
@@ -108,7 +111,8 @@ impl Transformer {
         definition.compile()?;
         let binding = Binding::new(&definition, &settings)?;
         let program = |role, text: Option<&str>| {
-            text.map(|text| definition.cache.program(role, text)).transpose()
+            text.map(|text| definition.cache.program(role, text))
+                .transpose()
         };
         Ok(Self {
             binding,
@@ -127,7 +131,8 @@ impl Transformer {
 
     /// Plans one event. `has_integrations`: the log's flag; without it they are not looked for.
     pub fn event(&mut self, event: &Bytes, has_integrations: bool) -> Planned {
-        self.try_event(event, has_integrations).unwrap_or_else(Planned::from)
+        self.try_event(event, has_integrations)
+            .unwrap_or_else(Planned::from)
     }
 
     fn try_event(&mut self, event: &Bytes, has_integrations: bool) -> Result<Planned, Refusal> {
@@ -138,7 +143,10 @@ impl Transformer {
         if untouched {
             self.check_type_of(event)?;
             if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::Send { requests: Vec::new(), then: None });
+                return Ok(Planned::Send {
+                    requests: Vec::new(),
+                    then: None,
+                });
             }
             if self.definition.payload == Payload::Event {
                 return self.forward(event.clone());
@@ -150,17 +158,34 @@ impl Transformer {
             self.apply_filter(&mut tree)?;
             let changed = self.apply_transform(&mut tree)?;
             let kind = tree.as_object().and_then(|members| members.get("type"));
-            if !self.definition.takes(kind.and_then(Value::to_str).unwrap_or_default()) {
+            if !self
+                .definition
+                .takes(kind.and_then(Value::to_str).unwrap_or_default())
+            {
                 return Err(Refusal::filtered(FilterReason::EventType));
             }
             if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::Send { requests: Vec::new(), then: None });
+                return Ok(Planned::Send {
+                    requests: Vec::new(),
+                    then: None,
+                });
             }
             if self.definition.payload == Payload::Event {
-                return if changed { self.forward(written(&tree)?) } else { self.forward(event.clone()) };
+                return if changed {
+                    self.forward(written(&tree)?)
+                } else {
+                    self.forward(event.clone())
+                };
             }
         }
-        self.run_steps(StepState { step: 0, event: tree, state: Value::Null }, Vec::new())
+        self.run_steps(
+            StepState {
+                step: 0,
+                event: tree,
+                state: Value::Null,
+            },
+            Vec::new(),
+        )
     }
 
     /// Reads the type without building a tree, and only where the definition cares.
@@ -178,7 +203,9 @@ impl Transformer {
     }
 
     fn apply_filter(&mut self, tree: &mut Value) -> Result<(), Refusal> {
-        let Some(filter) = &self.filter else { return Ok(()) };
+        let Some(filter) = &self.filter else {
+            return Ok(());
+        };
         match run(filter, &mut Scope::Root(tree), &mut self.runtime) {
             Ok(Value::Boolean(true)) => Ok(()),
             Ok(Value::Boolean(false)) | Err(Stop::Aborted(_)) => {
@@ -186,7 +213,10 @@ impl Transformer {
             }
             Ok(other) => Err(Refusal::rejected(
                 RejectReason::TransformFailed,
-                format!("the filter's value is {}, not true or false", other.kind_str()),
+                format!(
+                    "the filter's value is {}, not true or false",
+                    other.kind_str()
+                ),
             )),
             Err(stop) => Err(Refusal::stopped("filter", stop)),
         }
@@ -194,7 +224,9 @@ impl Transformer {
 
     /// Whether there was a transform.
     fn apply_transform(&mut self, tree: &mut Value) -> Result<bool, Refusal> {
-        let Some(transform) = &self.transform else { return Ok(false) };
+        let Some(transform) = &self.transform else {
+            return Ok(false);
+        };
         match run(transform, &mut Scope::Root(tree), &mut self.runtime) {
             Ok(_) => {}
             Err(Stop::Aborted(message)) => {
@@ -207,7 +239,10 @@ impl Transformer {
             Value::Null => Err(Refusal::filtered(FilterReason::Transform)),
             other => Err(Refusal::rejected(
                 RejectReason::TransformFailed,
-                format!("the transform made the event {}, not an object", other.kind_str()),
+                format!(
+                    "the transform made the event {}, not an object",
+                    other.kind_str()
+                ),
             )),
         }
     }
@@ -222,7 +257,10 @@ impl Transformer {
             headers: self.binding.headers.clone(),
             body: Body::Event(event),
         };
-        Ok(Planned::Send { requests: vec![request], then: None })
+        Ok(Planned::Send {
+            requests: vec![request],
+            then: None,
+        })
     }
 
     /// One request of a batch's entries, which must be of one group.
@@ -233,7 +271,9 @@ impl Transformer {
     fn try_batch(&mut self, entries: Vec<Entry>) -> Result<Planned, Refusal> {
         let group = entries.first().and_then(|entry| entry.group.clone());
         if entries.iter().any(|entry| entry.group != group) {
-            return Err(bad_request("the batch mixes entries of different groups".to_owned()));
+            return Err(bad_request(
+                "the batch mixes entries of different groups".to_owned(),
+            ));
         }
         let Some(source) = &self.definition.batch_program else {
             return Err(bad_request("the definition has no batch.vrl".to_owned()));
@@ -249,9 +289,10 @@ impl Transformer {
         let value = run(&program, &mut scope, &mut self.runtime)
             .map_err(|stop| Refusal::stopped("batch.vrl", stop))?;
         match self.reply(value)? {
-            reply::Reply::Requests { requests, .. } if requests.len() == 1 => {
-                Ok(Planned::Send { requests, then: None })
-            }
+            reply::Reply::Requests { requests, .. } if requests.len() == 1 => Ok(Planned::Send {
+                requests,
+                then: None,
+            }),
             reply::Reply::Requests { requests, .. } => Err(bad_request(format!(
                 "batch.vrl made {} requests: a batch is one",
                 requests.len()
@@ -263,7 +304,8 @@ impl Transformer {
     /// Goes on with the next step. `responses` are those to the step's requests, in their order.
     pub fn next_step(&mut self, state: StepState, responses: &[StepResponse]) -> Planned {
         let responses = responses.iter().map(response_value).collect();
-        self.run_steps(state, responses).unwrap_or_else(Planned::from)
+        self.run_steps(state, responses)
+            .unwrap_or_else(Planned::from)
     }
 
     /// Whether a step's answer with this status goes to the next step. Any other is judged, and ends
@@ -298,20 +340,27 @@ impl Transformer {
                 reply::Reply::Entry(entry) => return Ok(Planned::Entry(entry)),
                 reply::Reply::Requests { requests, state } => (requests, state),
             };
-            at = StepState { step: at.step + 1, event: kept, state };
+            at = StepState {
+                step: at.step + 1,
+                event: kept,
+                state,
+            };
             if !requests.is_empty() {
                 let then = (!last).then_some(at);
                 return Ok(Planned::Send { requests, then });
             }
         }
-        Err(Refusal::Filtered(FilterReason::Destination, "no request".to_owned()))
+        Err(Refusal::Filtered(
+            FilterReason::Destination,
+            "no request".to_owned(),
+        ))
     }
 
     fn program(&self, source: &Source) -> Result<Arc<Program>, Refusal> {
         // Compiled when the transformer was made: this only looks it up.
-        self.definition.program(source).map_err(|error| {
-            Refusal::rejected(RejectReason::TransformFailed, error.to_string())
-        })
+        self.definition
+            .program(source)
+            .map_err(|error| Refusal::rejected(RejectReason::TransformFailed, error.to_string()))
     }
 
     /// Judges the answer to a request that carried `jobs` jobs. Header names in any case.
@@ -329,13 +378,14 @@ impl Transformer {
     /// Places secrets and auth. `message_id` and `now_unix_s` (the attempt's time) go into
     /// signatures; a batch takes the messageId of its first event.
     #[must_use]
-    pub fn finish(
-        &self,
-        request: &RequestPlan,
-        message_id: &str,
-        now_unix_s: u64,
-    ) -> FinalRequest {
-        finish::finish(&self.binding, &self.definition, request, message_id, now_unix_s)
+    pub fn finish(&self, request: &RequestPlan, message_id: &str, now_unix_s: u64) -> FinalRequest {
+        finish::finish(
+            &self.binding,
+            &self.definition,
+            request,
+            message_id,
+            now_unix_s,
+        )
     }
 }
 

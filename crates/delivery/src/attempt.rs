@@ -61,6 +61,9 @@ pub(crate) struct Report {
     pub(crate) detail: Cow<'static, str>,
     pub(crate) status: Option<u16>,
     pub(crate) response: Bytes,
+    /// Requests that were sent a second time at once, as an idle connection had died: each may
+    /// have arrived twice.
+    pub(crate) resent: u32,
     /// The last request, with secrets not yet placed.
     pub(crate) request: Option<RequestPlan>,
 }
@@ -84,15 +87,20 @@ impl Planning {
     /// Turns the jobs' events into requests. Runs programs, no I/O.
     pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
         let count = attempt.jobs.len();
-        let mut planning =
-            Self { results: vec![None; count], units: Vec::new(), report: Report::default() };
+        let mut planning = Self {
+            results: vec![None; count],
+            units: Vec::new(),
+            report: Report::default(),
+        };
         let mut groups: Vec<(Vec<Entry>, Vec<usize>)> = Vec::new();
         for (index, loaded) in attempt.jobs.iter().enumerate() {
             match transformer.event(&loaded.event, loaded.has_integrations) {
                 Planned::Entry(entry) => {
                     // Entries of one group go together; a batch rarely has more than one.
                     let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
-                        entries.first().is_some_and(|first| first.group() == entry.group())
+                        entries
+                            .first()
+                            .is_some_and(|first| first.group() == entry.group())
                     };
                     match groups.iter_mut().find(same) {
                         Some((entries, jobs)) => {
@@ -114,9 +122,16 @@ impl Planning {
     fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
         let result = match planned {
             // The blackhole: nothing to send is delivered.
-            Planned::Send { requests, then: None } if requests.is_empty() => JobResult::Delivered,
+            Planned::Send {
+                requests,
+                then: None,
+            } if requests.is_empty() => JobResult::Delivered,
             Planned::Send { requests, then } => {
-                self.units.push(Unit { requests, then, jobs });
+                self.units.push(Unit {
+                    requests,
+                    then,
+                    jobs,
+                });
                 return;
             }
             Planned::Filtered(reason, detail) => {
@@ -170,11 +185,16 @@ impl Runner {
         let deadline = began + attempt.plan.attempt_timeout;
         for unit in std::mem::take(&mut planning.units) {
             let jobs = unit.jobs.clone();
-            let judged = self.run_unit(&attempt, unit, deadline, &mut planning.report).await;
+            let judged = self
+                .run_unit(&attempt, unit, deadline, &mut planning.report)
+                .await;
             match judged {
                 Judged::All(result) => planning.settle(&jobs, |_| result),
                 Judged::Each(results) => planning.settle(&jobs, |place| {
-                    results.get(place).copied().unwrap_or(JobResult::Failed(Failure::Ours))
+                    results
+                        .get(place)
+                        .copied()
+                        .unwrap_or(JobResult::Failed(Failure::Ours))
                 }),
             }
         }
@@ -198,9 +218,15 @@ impl Runner {
         deadline: Instant,
         report: &mut Report,
     ) -> Judged {
-        let Unit { mut requests, mut then, jobs } = unit;
+        let Unit {
+            mut requests,
+            mut then,
+            jobs,
+        } = unit;
         let first = jobs.first().and_then(|index| attempt.jobs.get(*index));
-        let id = first.and_then(|loaded| message_id(&loaded.event)).unwrap_or_default();
+        let id = first
+            .and_then(|loaded| message_id(&loaded.event))
+            .unwrap_or_default();
         loop {
             let is_step = then.is_some();
             let mut responses = Vec::with_capacity(if is_step { requests.len() } else { 0 });
@@ -212,11 +238,20 @@ impl Runner {
                 };
                 let transformer = self.transformer.borrow();
                 if is_step && transformer.step_accepts(answer.status) {
-                    let Answer { status, body, headers } = answer;
-                    responses.push(StepResponse { status, headers, body });
+                    let Answer {
+                        status,
+                        body,
+                        headers,
+                    } = answer;
+                    responses.push(StepResponse {
+                        status,
+                        headers,
+                        body,
+                    });
                     continue;
                 }
-                judged = transformer.judge(answer.status, &answer.headers, &answer.body, jobs.len());
+                judged =
+                    transformer.judge(answer.status, &answer.headers, &answer.body, jobs.len());
                 if is_step || judged != Judged::All(JobResult::Delivered) {
                     report.detail = Cow::Owned(format!("answer {}", answer.status));
                     return judged;
@@ -225,7 +260,10 @@ impl Runner {
             let Some(state) = then else { return judged };
             let planned = self.transformer.borrow_mut().next_step(state, &responses);
             match planned {
-                Planned::Send { requests: more, then: further } => {
+                Planned::Send {
+                    requests: more,
+                    then: further,
+                } => {
                     requests = more;
                     then = further;
                 }
@@ -257,13 +295,23 @@ impl Runner {
         let mut reuse = Reuse::Allowed;
         let sent = loop {
             let now_unix_s = Clock::unix().0 / 1_000;
-            let last = self.transformer.borrow().finish(&request, message_id, now_unix_s);
+            let last = self
+                .transformer
+                .borrow()
+                .finish(&request, message_id, now_unix_s);
             let prepared = prepare(&last.method, last.url, last.headers, last.body)
                 .map_err(|problem| bad_request(report, &problem))?;
             let destination = attempt.plan.connection.destination;
             let timeout = deadline.saturating_duration_since(Instant::now());
-            match self.client.send(destination, prepared, reuse, timeout).await {
-                Sent::Stale if reuse == Reuse::Allowed => reuse = Reuse::Never,
+            match self
+                .client
+                .send(destination, prepared, reuse, timeout)
+                .await
+            {
+                Sent::Stale if reuse == Reuse::Allowed => {
+                    report.resent += 1;
+                    reuse = Reuse::Never;
+                }
                 sent => break sent,
             }
         };
@@ -315,7 +363,9 @@ impl Answer {
         let headers = answer.headers.iter();
         Self {
             status: answer.status,
-            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+            headers: headers
+                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+                .collect(),
             body: answer.body,
         }
     }

@@ -15,15 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::http::dial::{Dialer, tls_connector};
-use crate::http::pool::Pool;
-use crate::http::resolver::Resolver;
-use crate::http::send::Client;
 use crate::lane::LaneSpec;
 use crate::options::Options;
 use crate::plan::{Plans, plans};
 use crate::retention::Retention;
-use crate::shard::{Command, Parts, Shard, Steer, fresh_progress};
+use crate::shard::{Command, Steer, fresh_progress};
 
 mod begin;
 #[cfg(test)]
@@ -111,25 +107,43 @@ impl Delivery {
         let plans = blocking(move || Ok(plans(&new_registry, &catalog, &options))).await?;
         let problems = problems(&plans);
 
-        let mut added: Vec<ConnectionId> =
-            plans.keys().filter(|id| !state.live.contains(id)).copied().collect();
+        let mut added: Vec<ConnectionId> = plans
+            .keys()
+            .filter(|id| !state.live.contains(id))
+            .copied()
+            .collect();
         added.sort_unstable();
         let start = inner.log.end();
         let (store, new) = (inner.store.clone(), added.clone());
         let lanes = blocking(move || {
             let kind = LaneKind::Live;
-            let new: Vec<NewLane> =
-                new.iter().map(|id| NewLane { connection: *id, kind, start }).collect();
+            let new: Vec<NewLane> = new
+                .iter()
+                .map(|id| NewLane {
+                    connection: *id,
+                    kind,
+                    start,
+                })
+                .collect();
             Ok(store.add_lanes(&new)?)
         })
         .await?;
 
-        let mut report =
-            ApplyReport { added: added.len(), problems, ..ApplyReport::default() };
+        let mut report = ApplyReport {
+            added: added.len(),
+            problems,
+            ..ApplyReport::default()
+        };
         let specs = added.iter().zip(lanes).filter_map(|(connection, lane)| {
             let plan = Arc::clone(plans.get(connection)?);
             let progress = fresh_progress(lane, start);
-            Some(LaneSpec { plan, kind: LaneKind::Live, start, progress, staggered: false })
+            Some(LaneSpec {
+                plan,
+                kind: LaneKind::Live,
+                start,
+                progress,
+                staggered: false,
+            })
         });
         let specs: Vec<LaneSpec> = specs.collect();
         state.live = plans.keys().copied().collect();
@@ -165,7 +179,10 @@ impl Delivery {
             let store = self.inner.store.clone();
             // At once, not with the next commit: the connection may come back.
             blocking(move || {
-                applied.removed.into_iter().try_for_each(|lane| Ok(store.finish_lane(lane)?))
+                applied
+                    .removed
+                    .into_iter()
+                    .try_for_each(|lane| Ok(store.finish_lane(lane)?))
             })
             .await?;
             shard.ask(|done| Command::Add { lanes, done }).await?;
@@ -181,13 +198,18 @@ impl Delivery {
     /// The live lane of a connection.
     pub async fn lane(&self, connection: &str) -> Option<LaneStatus> {
         let id = self.connection(connection).await.ok()?;
-        self.statuses(Some(id)).await.into_iter().find(|lane| lane.connection == connection)
+        self.statuses(Some(id))
+            .await
+            .into_iter()
+            .find(|lane| lane.connection == connection)
     }
 
     async fn statuses(&self, connection: Option<ConnectionId>) -> Vec<LaneStatus> {
         let mut all = Vec::new();
         for shard in &self.inner.shards {
-            let asked = shard.ask(|reply| Command::Status { connection, reply }).await;
+            let asked = shard
+                .ask(|reply| Command::Status { connection, reply })
+                .await;
             all.extend(asked.unwrap_or_default());
         }
         all.sort_unstable_by_key(|status| status.lane);
@@ -220,7 +242,13 @@ impl Delivery {
 
     async fn steer(&self, connection: &str, steer: Steer) -> Result<(), Error> {
         let connection = self.connection(connection).await?;
-        self.shard(connection)?.ask(|done| Command::Steer { connection, steer, done }).await
+        self.shard(connection)?
+            .ask(|done| Command::Steer {
+                connection,
+                steer,
+                done,
+            })
+            .await
     }
 
     /// Queues dead letters to be tried again, each in its connection's redelivery lane, and
@@ -236,7 +264,9 @@ impl Delivery {
         let queued = blocking(move || Ok(store.request_redelivery(&selection)?)).await?;
         for (connection, _) in &queued {
             let connection = *connection;
-            self.shard(connection)?.send(Command::Redeliver { connection }).await?;
+            self.shard(connection)?
+                .send(Command::Redeliver { connection })
+                .await?;
         }
         Ok(queued)
     }
@@ -261,7 +291,11 @@ impl Delivery {
         }
         let registry = Arc::clone(&inner.state.lock().await.registry);
         let (catalog, options) = (inner.catalog.load_full(), Arc::clone(&inner.options));
-        let kind = LaneKind::Replay { id: Clock::unix().0, from, to };
+        let kind = LaneKind::Replay {
+            id: Clock::unix().0,
+            from,
+            to,
+        };
         let store = inner.store.clone();
         let (lane, plan) = blocking(move || {
             let lane = store.add_lane(connection, kind, from)?;
@@ -271,8 +305,19 @@ impl Delivery {
         .await?;
         let plan = plan.ok_or(Error::Ended)?;
         let progress = fresh_progress(lane, from);
-        let spec = LaneSpec { plan, kind, start: from, progress, staggered: false };
-        self.shard(connection)?.ask(|done| Command::Add { lanes: vec![spec], done }).await?;
+        let spec = LaneSpec {
+            plan,
+            kind,
+            start: from,
+            progress,
+            staggered: false,
+        };
+        self.shard(connection)?
+            .ask(|done| Command::Add {
+                lanes: vec![spec],
+                done,
+            })
+            .await?;
         Ok(lane)
     }
 
@@ -282,8 +327,9 @@ impl Delivery {
         let live = self.inner.state.lock().await.registry.connections.clone();
         let names: HashSet<&str> = live.iter().map(|one| one.name.as_str()).collect();
         for lane in self.lanes().await {
-            let indeterminate = lane.attempts.iter().find(|(result, _)| result == "indeterminate");
-            balance.indeterminate += indeterminate.map_or(0, |(_, count)| *count);
+            let unsure = |result: &str| result == "indeterminate" || result == "resent";
+            let unsure = lane.attempts.iter().filter(|(result, _)| unsure(result));
+            balance.indeterminate += unsure.map(|(_, count)| *count).sum::<u64>();
             if !names.contains(lane.connection.as_str()) {
                 continue;
             }
@@ -311,7 +357,14 @@ impl Delivery {
         let mut waits = Vec::new();
         for shard in &inner.shards {
             let (done, drained) = oneshot::channel();
-            if shard.send(Command::Drain { within: deadline, done }).await.is_ok() {
+            if shard
+                .send(Command::Drain {
+                    within: deadline,
+                    done,
+                })
+                .await
+                .is_ok()
+            {
                 waits.push(drained);
             }
         }
@@ -319,8 +372,11 @@ impl Delivery {
             // A shard that is gone has nothing left to drain.
             let _ = drained.await;
         }
-        let threads: Vec<_> =
-            inner.shards.iter().filter_map(|shard| lock(&shard.thread).take()).collect();
+        let threads: Vec<_> = inner
+            .shards
+            .iter()
+            .filter_map(|shard| lock(&shard.thread).take())
+            .collect();
         let ended = blocking(move || {
             retention.into_iter().for_each(Retention::end);
             for thread in threads {
@@ -338,12 +394,16 @@ impl Delivery {
     async fn connection(&self, name: &str) -> Result<ConnectionId, Error> {
         let state = self.inner.state.lock().await;
         let connection = state.registry.connection_named(name);
-        connection.map(|one| one.id).ok_or_else(|| Error::NoSuchConnection(name.to_owned()))
+        connection
+            .map(|one| one.id)
+            .ok_or_else(|| Error::NoSuchConnection(name.to_owned()))
     }
 
     fn shard(&self, connection: ConnectionId) -> Result<&Handle, Error> {
         let shards = &self.inner.shards;
-        shards.get(shard_of(connection, shards.len())).ok_or(Error::Ended)
+        shards
+            .get(shard_of(connection, shards.len()))
+            .ok_or(Error::Ended)
     }
 }
 
@@ -379,10 +439,18 @@ fn problems(plans: &Plans) -> Vec<(String, String)> {
 
 /// The part of a registry that one connection needs.
 fn only(registry: &Registry, connection: ConnectionId) -> Registry {
-    let connections: Vec<_> =
-        registry.connections.iter().filter(|one| one.id == connection).cloned().collect();
-    let destination = connections.first().and_then(|one| registry.destination(one.destination));
-    let source = connections.first().and_then(|one| registry.source(one.source));
+    let connections: Vec<_> = registry
+        .connections
+        .iter()
+        .filter(|one| one.id == connection)
+        .cloned()
+        .collect();
+    let destination = connections
+        .first()
+        .and_then(|one| registry.destination(one.destination));
+    let source = connections
+        .first()
+        .and_then(|one| registry.source(one.source));
     Registry {
         sources: source.into_iter().cloned().collect(),
         destinations: destination.into_iter().cloned().collect(),
@@ -394,7 +462,9 @@ fn only(registry: &Registry, connection: ConnectionId) -> Registry {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Ended)?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -14,7 +14,10 @@ pub enum Error {
     #[error("there is no connection {0:?}; `fairlane lanes` lists them")]
     NoSuchConnection(String),
     #[error("nothing to replay: {from} is not below {to}")]
-    EmptyRange { from: model::Offset, to: model::Offset },
+    EmptyRange {
+        from: model::Offset,
+        to: model::Offset,
+    },
     #[error("the store: {0}")]
     Store(#[from] store::Error),
     #[error("the event log: {0}")]

@@ -33,7 +33,10 @@ pub struct Failed {
 impl Failed {
     #[must_use]
     pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
-        Self { failure, detail: detail.into() }
+        Self {
+            failure,
+            detail: detail.into(),
+        }
     }
 
     /// An I/O error before or while connecting.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use catalog::Transformer;
 use model::lane::LATENCY_BUCKETS_MS;
 use model::{
-    ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome,
-    SourceId, UnixMillis,
+    ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome, SourceId,
+    UnixMillis,
 };
 use store::{LaneKind, MinuteDelta};
 
@@ -32,9 +32,8 @@ pub(crate) struct Lane {
     pub(crate) kind: LaneKind,
     /// Records of its stream before its start: the lane's own count begins there.
     pub(crate) base: u64,
-    /// How many records of its stream the lane has been shown, and how many of those before it
-    /// there were. `None` until the first fetch.
-    pub(crate) seen: Option<u64>,
+    /// Records of its stream that the lane has been shown, and those before it.
+    pub(crate) seen: u64,
     /// How far the store has it: what a restart would begin with.
     pub(crate) durable: Offset,
     /// Made at the first job, given back when the lane has been idle for long.
@@ -84,6 +83,9 @@ pub(crate) enum AttemptResult {
 }
 
 impl AttemptResult {
+    /// The request of an idle connection that had died was sent again at once.
+    pub(crate) const RESENT: Self = Self::Other("resent");
+
     pub(crate) fn text(self) -> String {
         match self {
             Self::Status(status) => status.to_string(),
@@ -93,7 +95,13 @@ impl AttemptResult {
 }
 
 impl Lane {
-    pub(crate) fn new(spec: LaneSpec, base: u64, now: MonoMicros, unix: UnixMillis) -> Self {
+    /// `counts`: records of its stream before the lane, and before its cursor.
+    pub(crate) fn new(
+        spec: LaneSpec,
+        (base, seen): (u64, u64),
+        now: MonoMicros,
+        unix: UnixMillis,
+    ) -> Self {
         let held_by_operator = spec.progress.hold == Some(model::HoldReason::Operator);
         let state = match spec.progress.hold {
             Some(reason) => LaneState::Held { reason },
@@ -104,7 +112,7 @@ impl Lane {
             plan: spec.plan,
             kind: spec.kind,
             base,
-            seen: None,
+            seen,
             durable: spec.progress.cursor,
             transformer: None,
             used_at: now,
@@ -135,8 +143,9 @@ impl Lane {
         self.expired_unseen += events;
         let figures = self.figures();
         figures.minute.at(unix).expired += events;
-        figures.last_error =
-            Some(format!("{events} events were removed by retention before they were delivered"));
+        figures.last_error = Some(format!(
+            "{events} events were removed by retention before they were delivered"
+        ));
     }
 
     /// The transformer, made now if there is none.
@@ -216,8 +225,14 @@ impl Minute {
 
     /// What was counted since the last call.
     pub(crate) fn take(&mut self, lane: LaneId) -> Option<MinuteDelta> {
-        let Self { start, delivered, rejected, filtered, expired, attempts_failed } =
-            std::mem::take(self);
+        let Self {
+            start,
+            delivered,
+            rejected,
+            filtered,
+            expired,
+            attempts_failed,
+        } = std::mem::take(self);
         let any = delivered + rejected + filtered + expired + attempts_failed > 0;
         any.then_some(MinuteDelta {
             lane,
@@ -230,4 +245,3 @@ impl Minute {
         })
     }
 }
-

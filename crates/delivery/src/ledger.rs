@@ -135,8 +135,15 @@ impl Ledger {
                 if batch.is_empty() {
                     return;
                 }
-                let cursors = batch.lanes.iter().map(|lane| (lane.lane, lane.cursor)).collect();
-                let notes = Notes { cursors, redelivered: mem::take(&mut self.redelivered) };
+                let cursors = batch
+                    .lanes
+                    .iter()
+                    .map(|lane| (lane.lane, lane.cursor))
+                    .collect();
+                let notes = Notes {
+                    cursors,
+                    redelivered: mem::take(&mut self.redelivered),
+                };
                 self.state = State::Committing(self.store.commit(batch), notes);
             }
             state => self.state = state,
@@ -147,7 +154,10 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's writer has died.
-    pub(crate) async fn committed(&mut self, now: impl Fn() -> MonoMicros) -> Result<Notes, WriterDied> {
+    pub(crate) async fn committed(
+        &mut self,
+        now: impl Fn() -> MonoMicros,
+    ) -> Result<Notes, WriterDied> {
         let State::Committing(receipt, _) = &mut self.state else {
             return std::future::pending().await;
         };

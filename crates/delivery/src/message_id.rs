@@ -18,10 +18,9 @@ pub fn message_id(event: &[u8]) -> Option<Cow<'_, str>> {
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
                 let end = string_end(event, at + 1)?;
-                if depth == 1 && event.get(at + 1..end) == Some(b"messageId") {
-                    if let Some(value) = value_after(event, end + 1) {
-                        return text_at(event, value);
-                    }
+                let is_key = depth == 1 && event.get(at + 1..end) == Some(b"messageId");
+                if let Some(value) = value_after(event, end + 1).filter(|_| is_key) {
+                    return text_at(event, value);
                 }
                 at = end;
             }
@@ -65,7 +64,9 @@ fn text_at(event: &[u8], at: usize) -> Option<Cow<'_, str>> {
     let end = string_end(event, at + 1)?;
     let raw = event.get(at + 1..end)?;
     if raw.contains(&b'\\') {
-        return serde_json::from_slice(event.get(at..=end)?).ok().map(Cow::Owned);
+        return serde_json::from_slice(event.get(at..=end)?)
+            .ok()
+            .map(Cow::Owned);
     }
     std::str::from_utf8(raw).ok().map(Cow::Borrowed)
 }

@@ -93,6 +93,9 @@ impl Options {
 }
 
 fn abort(reason: &str) {
-    tracing::error!(reason, "delivery cannot go on: the process ends and must be restarted");
+    tracing::error!(
+        reason,
+        "delivery cannot go on: the process ends and must be restarted"
+    );
     std::process::abort()
 }

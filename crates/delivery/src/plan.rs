@@ -66,8 +66,11 @@ impl Plan {
 
 /// The plans of all connections of a registry. Settings are checked once for each destination.
 pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -> Plans {
-    let sources: HashMap<SourceId, &str> =
-        registry.sources.iter().map(|source| (source.id, source.name.as_str())).collect();
+    let sources: HashMap<SourceId, &str> = registry
+        .sources
+        .iter()
+        .map(|source| (source.id, source.name.as_str()))
+        .collect();
     let destinations: HashMap<DestinationId, (Arc<Destination>, Result<Work, String>)> = registry
         .destinations
         .iter()
@@ -98,9 +101,15 @@ fn plan(
     let policy = lane_policy(&connection.policy, definition, options);
     let (policy, work) = match policy.validate() {
         Ok(()) => (policy, work),
-        Err(error) => (LanePolicy::default(), Err(format!("the connection's policy: {error}"))),
+        Err(error) => (
+            LanePolicy::default(),
+            Err(format!("the connection's policy: {error}")),
+        ),
     };
-    let timeout = connection.policy.attempt_timeout_ms.unwrap_or(options.attempt_timeout_ms);
+    let timeout = connection
+        .policy
+        .attempt_timeout_ms
+        .unwrap_or(options.attempt_timeout_ms);
     Plan {
         connection: connection.clone(),
         source: source.to_owned(),
@@ -114,15 +123,26 @@ fn plan(
 fn work(destination: &Destination, catalog: &Catalog) -> Result<Work, String> {
     let id = &destination.definition;
     let Some(definition) = catalog.get(id) else {
-        let hint = catalog.suggest(id).map(|id| format!("; did you mean {id:?}?"));
-        return Err(format!("the catalog has no definition {id:?}{}", hint.unwrap_or_default()));
+        let hint = catalog
+            .suggest(id)
+            .map(|id| format!("; did you mean {id:?}?"));
+        return Err(format!(
+            "the catalog has no definition {id:?}{}",
+            hint.unwrap_or_default()
+        ));
     };
     match definition.check_settings(&destination.settings) {
-        Ok(settings) => Ok(Work { definition, settings: Arc::new(settings) }),
+        Ok(settings) => Ok(Work {
+            definition,
+            settings: Arc::new(settings),
+        }),
         Err(problems) => {
             let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let name = &destination.name;
-            Err(format!("settings of destination {name:?}: {}", shown.join("; ")))
+            Err(format!(
+                "settings of destination {name:?}: {}",
+                shown.join("; ")
+            ))
         }
     }
 }
@@ -134,15 +154,22 @@ fn lane_policy(
 ) -> LanePolicy {
     let default = LanePolicy::default();
     let batch = definition.and_then(Definition::batch);
-    let expiry_ms = policy.retry_expiry_ms.or(definition.map(Definition::retry_expiry_ms));
-    let rate = policy.rate_limit_per_s.or(definition.and_then(Definition::rate_limit_per_s));
+    let expiry_ms = policy
+        .retry_expiry_ms
+        .or(definition.map(Definition::retry_expiry_ms));
+    let rate = policy
+        .rate_limit_per_s
+        .or(definition.and_then(Definition::rate_limit_per_s));
     let concurrency_max = policy
         .concurrency_max
         .unwrap_or(default.concurrency_max)
         .min(options.connections_per_lane_max);
     LanePolicy {
         batch_events_max: batch.map_or(1, |limits| {
-            policy.batch_events_max.unwrap_or(limits.events_max).min(limits.events_max)
+            policy
+                .batch_events_max
+                .unwrap_or(limits.events_max)
+                .min(limits.events_max)
         }),
         batch_bytes_max: batch
             .map_or(default.batch_bytes_max, |limits| limits.bytes_max)

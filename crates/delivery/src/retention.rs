@@ -34,7 +34,10 @@ impl Retention {
             .name("retention".to_owned())
             .spawn(move || run(&log, &shards, interval, &stopped))
             .map_err(Error::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Tells the thread to end, and waits for it.
@@ -56,7 +59,9 @@ fn run(
     while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
         // First the end: what is appended later is above it, and cannot be trimmed.
         let end = log.end();
-        let Some(cursors) = cursors(shards) else { continue };
+        let Some(cursors) = cursors(shards) else {
+            continue;
+        };
         let settled = match settled(log, end, &cursors) {
             Ok(settled) => settled,
             Err(error) => {
@@ -67,7 +72,11 @@ fn run(
         match log.trim(settled, Clock::unix()) {
             Ok(trimmed) if trimmed.segments > 0 && trimmed.unsettled => {
                 let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
-                tracing::error!(from, to, "the age limit removed records that were not settled");
+                tracing::error!(
+                    from,
+                    to,
+                    "the age limit removed records that were not settled"
+                );
             }
             Ok(trimmed) if trimmed.segments > 0 => {
                 let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
@@ -80,13 +89,14 @@ fn run(
 }
 
 /// The lowest durable cursor of each stream, over all shards; `None` where one does not answer.
-fn cursors(
-    shards: &[tokio::sync::mpsc::WeakSender<Command>],
-) -> Option<HashMap<SourceId, Offset>> {
+fn cursors(shards: &[tokio::sync::mpsc::WeakSender<Command>]) -> Option<HashMap<SourceId, Offset>> {
     let mut lowest = HashMap::new();
     for shard in shards {
         let (reply, answer) = oneshot::channel();
-        shard.upgrade()?.blocking_send(Command::Cursors { reply }).ok()?;
+        shard
+            .upgrade()?
+            .blocking_send(Command::Cursors { reply })
+            .ok()?;
         for (stream, cursor) in answer.blocking_recv().ok()? {
             let entry = lowest.entry(stream).or_insert(cursor);
             *entry = cursor.min(*entry);

@@ -48,6 +48,8 @@ const TURN_US: u64 = 1_000;
 const LANES_PER_COMMIT_MAX: usize = 4_096;
 /// How often idle connections and transformers are looked for.
 const SWEEP_US: u64 = 5_000_000;
+/// How long a shutdown waits for the store, at most.
+const SAVE_MAX: Duration = Duration::from_secs(10);
 /// Streams with this bit are no source's: they are the queue of a connection's dead letters.
 const REDELIVERY_BIT: u64 = 1 << 63;
 
@@ -95,7 +97,7 @@ pub(crate) struct Shard {
 
 /// Something for the shard to do.
 pub(crate) enum Event {
-    Input(Input),
+    Input(Box<Input>),
     /// An attempt to be planned and sent.
     Start(Attempt, Vec<scheduler::Job>),
     /// An attempt whose events had to be read from disk.
@@ -106,6 +108,12 @@ pub(crate) enum Event {
     NothingToRedeliver(ConnectionId),
     /// The connection may have queued dead letters.
     Redeliver(ConnectionId),
+}
+
+impl Event {
+    pub(crate) fn of(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
 }
 
 /// Where tasks of this thread leave what they have done.
@@ -184,7 +192,11 @@ impl Shard {
         let full = self.ledger.is_full();
         let busy = !self.ready.is_empty() && !full;
         let idle = !busy && !full;
-        let due = if full { None } else { self.scheduler.next_wake() };
+        let due = if full {
+            None
+        } else {
+            self.scheduler.next_wake()
+        };
         let wake = [due, self.ledger.wake_at(), Some(self.sweep_at)];
         let wake = wake.into_iter().flatten().min().unwrap_or(self.sweep_at);
         tokio::select! {
@@ -207,15 +219,19 @@ impl Shard {
 
     /// Takes in what has happened meanwhile.
     fn collect(&mut self) {
+        self.ready.append(&mut self.inbox.events.borrow_mut());
+        if self.draining {
+            return;
+        }
         self.growth.take(&mut self.grown);
         for (stream, end) in self.grown.drain(..) {
             let stream = StreamKey(u64::from(stream.0));
-            self.ready.push_back(Event::Input(Input::StreamGrew { stream, end }));
+            self.ready
+                .push_back(Event::of(Input::StreamGrew { stream, end }));
         }
-        self.ready.append(&mut self.inbox.events.borrow_mut());
         let now = self.clock.mono();
         if self.scheduler.next_wake().is_some_and(|wake| wake <= now) {
-            self.ready.push_back(Event::Input(Input::TimerDue));
+            self.ready.push_back(Event::of(Input::TimerDue));
         }
         if self.sweep_at <= now {
             self.sweep_at = now.plus(SWEEP_US);
@@ -234,7 +250,7 @@ impl Shard {
         let began = self.clock.mono();
         while let Some(event) = self.ready.pop_front() {
             match event {
-                Event::Input(input) => self.step(input, None),
+                Event::Input(input) => self.step(*input, None),
                 Event::Start(attempt, jobs) => self.start(attempt, jobs),
                 Event::Read(attempt) => self.plan_read(attempt),
                 Event::Done(done) => self.done(*done),
@@ -258,9 +274,23 @@ impl Shard {
         self.scheduler.step(input, now, &mut actions);
         for action in actions.drain(..) {
             match action {
-                Action::Fetch { lane, stream, from, max } => self.fetch(lane, stream, from, max),
-                Action::Start { attempt, lane, jobs } => self.admit(attempt, lane, jobs),
-                Action::Settled { lane, offset, outcome, attempts } => {
+                Action::Fetch {
+                    lane,
+                    stream,
+                    from,
+                    max,
+                } => self.fetch(lane, stream, from, max),
+                Action::Start {
+                    attempt,
+                    lane,
+                    jobs,
+                } => self.admit(attempt, lane, jobs),
+                Action::Settled {
+                    lane,
+                    offset,
+                    outcome,
+                    attempts,
+                } => {
                     self.settled(lane, offset, outcome, attempts, done);
                 }
                 Action::StateChanged { lane, state } => self.state_changed(lane, state),
@@ -295,42 +325,49 @@ impl Shard {
             }
         }
         for connection in notes.redelivered {
-            self.look_for_queued(connection);
+            self.redeliver(connection);
         }
     }
 
-    /// Finishes what is under way, starts nothing new, and saves everything; at most until
-    /// `deadline`.
-    async fn drain(&mut self, deadline: Duration) {
+    /// Starts nothing new, waits at most `within` for what is under way, and saves everything.
+    async fn drain(&mut self, within: Duration) {
         self.draining = true;
         self.step(Input::Drain, None);
-        let limit = tokio::time::sleep(deadline);
-        tokio::pin!(limit);
+        let finished = tokio::time::timeout(within, self.work_until(|shard| shard.in_flight == 0));
+        if finished.await.is_err() {
+            tracing::warn!(
+                in_flight = self.in_flight,
+                "attempts were cut off at shutdown"
+            );
+        }
+        let saved =
+            tokio::time::timeout(SAVE_MAX, self.work_until(|shard| shard.ledger.is_clean()));
+        if saved.await.is_err() {
+            tracing::error!("the last progress was not saved: some deliveries will be repeated");
+        }
+    }
+
+    /// Takes in what finishes, and saves it, until `done`.
+    async fn work_until(&mut self, done: impl Fn(&Self) -> bool) {
         loop {
             self.collect();
             self.turn();
             self.flush();
-            if self.in_flight == 0 && self.ready.is_empty() && self.ledger.is_clean() {
+            if self.ready.is_empty() && done(self) {
                 return;
-            }
-            if !self.ready.is_empty() {
-                tokio::task::yield_now().await;
-                continue;
             }
             let clock = self.clock;
             let wake = self.ledger.wake_at().unwrap_or(clock.mono().plus(SWEEP_US));
+            let busy = !self.ready.is_empty();
             tokio::select! {
                 biased;
-                () = self.inbox.bell.notified() => {}
                 notes = self.ledger.committed(|| clock.mono()) => match notes {
                     Ok(notes) => self.durable(notes),
                     Err(WriterDied) => return (self.options.on_fatal)("the store's writer died"),
                 },
-                () = tokio::time::sleep_until(clock.instant(wake)) => {}
-                () = &mut limit => {
-                    tracing::warn!(in_flight = self.in_flight, "attempts were cut off at shutdown");
-                    return;
-                }
+                () = self.inbox.bell.notified(), if !busy => {}
+                () = tokio::task::yield_now(), if busy => {}
+                () = tokio::time::sleep_until(clock.instant(wake)), if !busy => {}
             }
         }
     }

@@ -54,7 +54,6 @@ fn unix_micros() -> u128 {
 /// A running receiver. Ends with the process, or when its runtime does.
 pub struct Receiver {
     pub name: &'static str,
-    pub temper: Temper,
     pub address: SocketAddr,
     seen: Arc<Seen>,
 }
@@ -94,7 +93,7 @@ impl Receiver {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { name, temper, address, seen })
+        Ok(Self { name, address, seen })
     }
 
     /// From now on the receiver behaves as its temper says; before, it is healthy.

@@ -139,13 +139,6 @@ impl Breaker {
         }
     }
 
-    /// Most attempts succeed: nine of ten, counting all but `own_failures`, of at least ten.
-    pub(crate) fn others_succeed(&self, own_failures: u32) -> bool {
-        let (good, bad) = self.totals();
-        let others_bad = bad.saturating_sub(own_failures);
-        good + others_bad >= SAMPLES_MIN - 1 && good >= others_bad.saturating_mul(9)
-    }
-
     fn open(&mut self, now: MonoMicros, times: Times, rng: &mut Rng) {
         self.rounds = self.rounds.saturating_add(1);
         let wait = backoff_us(

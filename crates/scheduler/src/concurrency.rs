@@ -13,7 +13,7 @@ enum Growth {
     Doubling,
     /// By half, once a round trip or second: after an outage, a hold or a restart.
     Gentle,
-    /// By 1 each round trip.
+    /// By 1, once a round trip or second: after a loss.
     Additive,
 }
 
@@ -43,7 +43,9 @@ const OVERLOAD_FACTOR: f32 = 0.7;
 const LATENCY_FACTOR: f32 = 0.9;
 const GENTLE_FACTOR: f32 = 1.5;
 const GENTLE_INIT: f32 = 2.0;
-const GENTLE_US_MIN: u64 = 1_000_000;
+/// A destination that counts its load by the second shows only a second later what a step up did:
+/// once something was lost, no two steps come closer than that.
+const PACE_US_MIN: u64 = 1_000_000;
 const ROUND_US_MIN: u64 = 10_000;
 const ROUND_US_MAX: u64 = 30_000_000;
 
@@ -110,17 +112,20 @@ impl Concurrency {
         self.limit = 1.0;
         self.growth = Growth::Additive;
         self.cut_at = now;
+        self.grown_at = now;
     }
 
     fn grow(&mut self, now: MonoMicros) {
         match self.growth {
             Growth::Doubling => self.limit += 1.0,
-            Growth::Additive => self.limit += 1.0 / self.limit.max(1.0),
-            Growth::Gentle => {
-                let pace = GENTLE_US_MIN.max(micros(self.mean_us));
-                if now.since(self.grown_at) >= pace {
-                    self.limit *= GENTLE_FACTOR;
-                    self.grown_at = now;
+            Growth::Additive | Growth::Gentle => {
+                if now.since(self.grown_at) < PACE_US_MIN.max(micros(self.mean_us)) {
+                    return;
+                }
+                self.grown_at = now;
+                match self.growth {
+                    Growth::Gentle => self.limit *= GENTLE_FACTOR,
+                    _ => self.limit += 1.0,
                 }
             }
         }
@@ -133,6 +138,7 @@ impl Concurrency {
         self.limit = (self.limit * factor).max(1.0);
         self.growth = Growth::Additive;
         self.cut_at = now;
+        self.grown_at = now;
     }
 
     /// Compares the round's latency with the past, then counts it to the past.

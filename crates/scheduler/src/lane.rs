@@ -22,9 +22,11 @@ pub(crate) mod conclude;
 pub(crate) mod health;
 pub(crate) mod pick;
 pub(crate) mod restore;
+pub(crate) mod trust;
 
 use clock::Clock;
 use restore::Restored;
+use trust::Trust;
 
 /// Parked jobs by the time of their next attempt.
 pub(crate) type Retries = BinaryHeap<Reverse<(MonoMicros, u64)>>;
@@ -65,6 +67,7 @@ pub(crate) struct Lane {
     /// Fresh jobs to keep at hand: doubles whenever it proves too few.
     pub(crate) prefetch: u32,
     pub(crate) last_good: Option<MonoMicros>,
+    pub(crate) trust: Trust,
     /// Since when the present batch gathers.
     pub(crate) batch_since: MonoMicros,
     /// No fetch before: the last one brought nothing.

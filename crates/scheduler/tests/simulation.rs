@@ -10,14 +10,19 @@ const SECOND: u64 = 1_000_000;
 fn run(scenario: &Scenario) -> Report {
     match simulation::run(scenario) {
         Ok(report) => report,
-        Err(violation) => panic!("seed {}: {violation}", scenario.seed),
+        Err(violation) => panic!("seed {}: {violation}\n{scenario:#?}", scenario.seed),
     }
 }
 
 #[test]
 fn random_worlds_keep_the_invariants() {
-    let seeds: u64 = std::env::var("FAIRLANE_SEEDS").map_or(40, |seeds| seeds.parse().unwrap());
-    let steps: u64 = (0..seeds)
+    let number =
+        |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (first, seeds): (u64, u64) = (
+        number("FAIRLANE_FIRST_SEED", 0),
+        number("FAIRLANE_SEEDS", 40),
+    );
+    let steps: u64 = (first..first + seeds)
         .map(|seed| run(&Scenario::random(seed)).steps)
         .sum();
     println!("{seeds} seeds, {steps} steps");
@@ -54,7 +59,7 @@ fn neighbours(fault: Option<FaultKind>) -> (u64, u64) {
         .iter()
         .map(|lane| lane.delays.percentile_us(99))
         .max()
-        .unwrap();
+        .expect("there are eleven others");
     (p99, report.lanes[0].counts.delivered)
 }
 
@@ -101,10 +106,10 @@ fn an_outage_is_not_amplified() {
         capacity_per_s: Some(100),
         ..Model::healthy(5_000, 30_000)
     };
-    let model = model.with_fault(60 * SECOND, 660 * SECOND, outage);
+    let model = model.with_fault(60 * SECOND, 360 * SECOND, outage);
     let streams = vec![StreamModel::steady(70.0)];
     let scenario = Scenario {
-        duration_us: 3_600 * SECOND,
+        duration_us: 1_500 * SECOND,
         ..Scenario::new(3, streams, vec![LaneModel::of(0, 0, model)])
     };
     let report = run(&scenario);
@@ -115,8 +120,8 @@ fn an_outage_is_not_amplified() {
         "{} attempts a delivery",
         lane.amplification()
     );
-    let in_outage: u32 = report.attempts_by_second[70..655].iter().sum();
-    assert!(in_outage < 100, "{in_outage} attempts while it was down");
+    let in_outage: u32 = report.attempts_by_second[70..355].iter().sum();
+    assert!(in_outage < 60, "{in_outage} attempts while it was down");
 }
 
 /// T29: whatever a 429 says, no busy loop.
@@ -265,11 +270,4 @@ fn a_flood_of_one_tenant_delays_nobody() {
         flooded <= quiet + quiet / 10,
         "p99 {flooded} us in a flood, {quiet} us without"
     );
-}
-
-#[test]
-fn one_seed() {
-    if let Ok(seed) = std::env::var("FAIRLANE_SEED") {
-        run(&Scenario::random(seed.parse().unwrap()));
-    }
 }

@@ -75,7 +75,9 @@ impl From<CaseResponse> for StepResponse {
 
 impl Case {
     pub(super) fn settings(&self) -> Result<BTreeMap<String, Value>, String> {
-        self.settings.as_ref().map_or_else(|| Ok(BTreeMap::new()), |raw| read("settings", raw))
+        self.settings
+            .as_ref()
+            .map_or_else(|| Ok(BTreeMap::new()), |raw| read("settings", raw))
     }
 
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
@@ -87,13 +89,17 @@ impl Case {
     }
 
     pub(super) fn responses(&self) -> Result<Vec<StepResponse>, String> {
-        let Some(raw) = &self.responses else { return Ok(Vec::new()) };
+        let Some(raw) = &self.responses else {
+            return Ok(Vec::new());
+        };
         let responses: Vec<CaseResponse> = read("responses", raw)?;
         Ok(responses.into_iter().map(StepResponse::from).collect())
     }
 
     pub(super) fn response(&self) -> Result<Option<StepResponse>, String> {
-        let Some(raw) = &self.response else { return Ok(None) };
+        let Some(raw) = &self.response else {
+            return Ok(None);
+        };
         read("response", raw).map(|response: CaseResponse| Some(response.into()))
     }
 
@@ -103,9 +109,11 @@ impl Case {
             (None, Some(why), None, None) => Ok(Came::Filtered(why.clone())),
             (None, None, Some(why), None) => Ok(Came::Rejected(why.clone())),
             (None, None, None, Some(result)) => Ok(Came::Result(result.clone())),
-            _ => Err("a case expects one of requests, filtered, rejected, result; run `fairlane \
+            _ => Err(
+                "a case expects one of requests, filtered, rejected, result; run `fairlane \
                       destination test --bless` to fill it in"
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 
@@ -182,7 +190,9 @@ impl CaseFileText {
         } else {
             serde_json::from_str(text)
         };
-        cases.map(|cases| Self { cases, single }).map_err(|problem| problem.to_string())
+        cases
+            .map(|cases| Self { cases, single })
+            .map_err(|problem| problem.to_string())
     }
 
     pub(super) fn cases(&self) -> &[Case] {

@@ -42,7 +42,10 @@ fn every_destination_holds() {
         }
         for report in run_cases(&definition) {
             if let Some(failure) = report.failure {
-                problems.push(format!("{place}/{} {:?}: {failure}", report.file, report.name));
+                problems.push(format!(
+                    "{place}/{} {:?}: {failure}",
+                    report.file, report.name
+                ));
             }
         }
     }
@@ -69,7 +72,11 @@ const PROGRAM: &str = r#"
 "#;
 
 fn definition(case: &str) -> Arc<Definition> {
-    let files = [("destination.toml", TOML), ("event.vrl", PROGRAM), ("cases/a.json", case)];
+    let files = [
+        ("destination.toml", TOML),
+        ("event.vrl", PROGRAM),
+        ("cases/a.json", case),
+    ];
     Arc::new(Definition::load(folder("fixture", &files)).unwrap())
 }
 
@@ -85,7 +92,10 @@ fn a_case_that_differs_says_how() {
 
     let other = same.replace(r#"{"id":"m"}"#, r#"{"id":"x"}"#);
     let told = run_cases(&definition(&other))[0].failure.clone().unwrap();
-    assert!(told.contains("expected:") && told.contains("\"id\": \"m\""), "{told}");
+    assert!(
+        told.contains("expected:") && told.contains("\"id\": \"m\""),
+        "{told}"
+    );
 
     let unknown = r#"{"name":"n","evnt":{}}"#;
     let told = run_cases(&definition(unknown))[0].failure.clone().unwrap();
@@ -112,7 +122,11 @@ fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
     assert_eq!(run_cases(&load())[0].failure, None);
     let written = fs::read_to_string(dir.join("cases/a.json")).unwrap();
     assert!(written.contains(r#"{"zebra": 1, "messageId": "m", "apple": "kept \" in order"}"#));
-    assert_eq!(bless(&load(), &dir).unwrap(), [""; 0], "a second time changes nothing");
+    assert_eq!(
+        bless(&load(), &dir).unwrap(),
+        [""; 0],
+        "a second time changes nothing"
+    );
 }
 
 #[test]
@@ -133,5 +147,11 @@ fn transform_line_shows_requests_and_refusals() {
     let line = transform_line(&mut transformer, br#"{"integrations":{"mine":false}}"#);
     assert_eq!(line, json!({"filtered": "integrations"}));
     let line = transform_line(&mut transformer, b"{");
-    assert!(line["rejected"].as_str().unwrap().starts_with("transform_failed"), "{line}");
+    assert!(
+        line["rejected"]
+            .as_str()
+            .unwrap()
+            .starts_with("transform_failed"),
+        "{line}"
+    );
 }

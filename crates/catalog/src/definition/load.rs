@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::raw::{RawAuth, RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
+use super::raw::{RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
 use super::settings::{SettingSpec, SettingType};
 use super::{
-    AuthSpec, BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule,
-    Sender,
+    BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule, Sender,
 };
 use crate::error::{Error, line_of};
+use crate::marks;
 use crate::program::{ProgramCache, Role, Source};
 use crate::request::header_name;
 use crate::template::Template;
-use crate::marks;
+
+mod auth;
 
 const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
 const HOUR_MS: u64 = 3_600_000;
@@ -39,7 +40,9 @@ impl Folder {
     /// # Errors
     /// It cannot be read, or holds a file that is no text.
     pub fn read(dir: &Path) -> Result<Self, Error> {
-        let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let mut folder = Self {
             id: name.unwrap_or_default(),
             place: dir.display().to_string(),
@@ -56,7 +59,9 @@ impl Folder {
     /// Whether a file is part of a definition. Pictures and editors' droppings are not.
     pub(crate) fn holds(file: &str) -> bool {
         !file.starts_with('.')
-            && [".toml", ".vrl", ".json", ".md"].iter().any(|ending| file.ends_with(ending))
+            && [".toml", ".vrl", ".json", ".md"]
+                .iter()
+                .any(|ending| file.ends_with(ending))
     }
 
     fn read_files(&mut self, dir: &Path, prefix: &str) -> Result<(), Error> {
@@ -67,9 +72,14 @@ impl Folder {
         let entries = fs::read_dir(dir).map_err(|problem| unreadable(dir, problem))?;
         for entry in entries {
             let path = entry.map_err(|problem| unreadable(dir, problem))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if path.is_file() && Self::holds(&name) {
-                let text = fs::read_to_string(&path).map_err(|problem| unreadable(&path, problem))?;
+                let text =
+                    fs::read_to_string(&path).map_err(|problem| unreadable(&path, problem))?;
                 self.files.insert(format!("{prefix}{name}"), text);
             }
         }
@@ -88,10 +98,13 @@ impl Definition {
 
     pub(crate) fn load_with(folder: Folder, cache: Arc<ProgramCache>) -> Result<Self, Error> {
         check_id(&folder)?;
-        let text = folder.files.get("destination.toml").ok_or_else(|| Error::Definition {
-            place: folder.place.clone(),
-            problem: "has no destination.toml; see docs/reference/destination.md".to_owned(),
-        })?;
+        let text = folder
+            .files
+            .get("destination.toml")
+            .ok_or_else(|| Error::Definition {
+                place: folder.place.clone(),
+                problem: "has no destination.toml; see docs/reference/destination.md".to_owned(),
+            })?;
         let raw: RawDefinition = toml::from_str(text).map_err(|problem| {
             let line = problem.span().map_or(1, |span| line_of(text, span.start));
             Error::Definition {
@@ -99,13 +112,27 @@ impl Definition {
                 problem: problem.message().trim().to_owned(),
             }
         })?;
-        let settings = Loader { folder: &folder, text, settings: &[] }.settings(&raw)?;
-        Loader { folder: &folder, text, settings: &settings }.definition(raw, cache)
+        let settings = Loader {
+            folder: &folder,
+            text,
+            settings: &[],
+        }
+        .settings(&raw)?;
+        Loader {
+            folder: &folder,
+            text,
+            settings: &settings,
+        }
+        .definition(raw, cache)
     }
 }
 
 fn check_id(folder: &Folder) -> Result<(), Error> {
-    let first = folder.id.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let first = folder
+        .id
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let rest = folder
         .id
         .bytes()
@@ -136,11 +163,18 @@ impl Loader<'_> {
     }
 
     fn place(&self, at: usize) -> String {
-        format!("{}/destination.toml:{}", self.folder.place, line_of(self.text, at))
+        format!(
+            "{}/destination.toml:{}",
+            self.folder.place,
+            line_of(self.text, at)
+        )
     }
 
     fn settings(&self, raw: &RawDefinition) -> Result<Vec<SettingSpec>, Error> {
-        raw.settings.iter().map(|(name, spanned)| self.setting(name, spanned)).collect()
+        raw.settings
+            .iter()
+            .map(|(name, spanned)| self.setting(name, spanned))
+            .collect()
     }
 
     fn setting(&self, name: &str, spanned: &Spanned<RawSetting>) -> Result<SettingSpec, Error> {
@@ -148,7 +182,9 @@ impl Loader<'_> {
         let wrong = |problem: &str| {
             Err(self.error(&spanned.span(), format!("[settings.{name}]: {problem}")))
         };
-        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let plain = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if name.is_empty() || !plain {
             return wrong("a setting's name is made of a-z, 0-9 and '_'");
         }
@@ -181,14 +217,23 @@ impl Loader<'_> {
         Ok(spec)
     }
 
-    fn definition(&self, raw: RawDefinition, cache: Arc<ProgramCache>) -> Result<Definition, Error> {
+    fn definition(
+        &self,
+        raw: RawDefinition,
+        cache: Arc<ProgramCache>,
+    ) -> Result<Definition, Error> {
         self.check_whole(&raw)?;
         let hosts = raw
             .hosts
             .iter()
             .map(|host| self.template(&host.span(), host.get_ref()))
             .collect::<Result<_, _>>()?;
-        let auth = raw.auth.0.iter().map(|auth| self.auth(auth)).collect::<Result<Vec<_>, _>>()?;
+        let auth = raw
+            .auth
+            .0
+            .iter()
+            .map(|auth| self.auth(auth))
+            .collect::<Result<Vec<_>, _>>()?;
         let has_program = raw.payload == Payload::Program && raw.sender == Sender::Http;
         Ok(Definition {
             id: self.folder.id.clone(),
@@ -197,13 +242,21 @@ impl Loader<'_> {
             hosts,
             auth: auth.into_iter().flatten().collect(),
             request: self.request(raw.request.as_ref())?,
-            steps: if has_program { self.steps(&raw)? } else { Vec::new() },
+            steps: if has_program {
+                self.steps(&raw)?
+            } else {
+                Vec::new()
+            },
             batch_program: raw
                 .batch
                 .as_ref()
                 .map(|batch| self.program_file(&batch.span(), "batch.vrl", Role::Batch))
                 .transpose()?,
-            batch: raw.batch.as_ref().map(|batch| self.batch(batch)).transpose()?,
+            batch: raw
+                .batch
+                .as_ref()
+                .map(|batch| self.batch(batch))
+                .transpose()?,
             responses: self.responses(&raw)?,
             partials: self.partials(&raw)?,
             cases: self.cases(),
@@ -233,9 +286,13 @@ impl Loader<'_> {
         if raw.sender == Sender::Blackhole {
             return Ok(());
         }
-        let has_url = raw.request.as_ref().is_some_and(|request| request.get_ref().url.is_some());
+        let has_url = raw
+            .request
+            .as_ref()
+            .is_some_and(|request| request.get_ref().url.is_some());
         if raw.hosts.is_empty() && !has_url {
-            let problem = "say where requests may go: hosts = [\"api.example.com\"], or [request] url";
+            let problem =
+                "say where requests may go: hosts = [\"api.example.com\"], or [request] url";
             return Err(self.error(&top, problem));
         }
         if raw.payload == Payload::Event {
@@ -254,7 +311,9 @@ impl Loader<'_> {
     }
 
     fn events(&self, raw: &RawDefinition) -> Result<Option<Vec<String>>, Error> {
-        let Some(types) = &raw.events else { return Ok(None) };
+        let Some(types) = &raw.events else {
+            return Ok(None);
+        };
         for kind in types {
             if !EVENT_TYPES.contains(&kind.get_ref().as_str()) {
                 let problem = format!(
@@ -266,12 +325,16 @@ impl Loader<'_> {
             }
         }
         let types: Vec<String> = types.iter().map(|kind| kind.get_ref().clone()).collect();
-        let all = EVENT_TYPES.iter().all(|kind| types.iter().any(|taken| taken == kind));
+        let all = EVENT_TYPES
+            .iter()
+            .all(|kind| types.iter().any(|taken| taken == kind));
         Ok(if all { None } else { Some(types) })
     }
 
     fn rate(&self, raw: &RawDefinition) -> Result<Option<f64>, Error> {
-        let Some(rate) = &raw.rate_limit_per_s else { return Ok(None) };
+        let Some(rate) = &raw.rate_limit_per_s else {
+            return Ok(None);
+        };
         if rate.get_ref().is_finite() && *rate.get_ref() > 0.0 {
             return Ok(Some(*rate.get_ref()));
         }
@@ -282,79 +345,10 @@ impl Loader<'_> {
         Template::parse(text, self.settings).map_err(|problem| self.error(span, problem))
     }
 
-    /// `None` for kind "none".
-    fn auth(&self, raw: &RawAuth) -> Result<Option<AuthSpec>, Error> {
-        // serde gives no span inside a table that may be one of several: find the line by its kind.
-        let at = self.text.find(&format!("\"{}\"", raw.kind)).unwrap_or(0);
-        let span = at..at;
-        let need = |key: &str, value: &Option<String>| match value {
-            Some(text) => self.template(&span, text),
-            None => {
-                let problem = format!("[auth] kind = \"{}\" needs {key}", raw.kind);
-                Err(self.error(&span, problem))
-            }
-        };
-        let name = |key: &str, value: &Option<String>| match value {
-            Some(text) => header_name(text).map_err(|problem| self.error(&span, problem)),
-            None => Err(self.error(&span, format!("[auth] kind = \"{}\" needs {key}", raw.kind))),
-        };
-        let (spec, keys): (Option<AuthSpec>, &[&str]) = match raw.kind.as_str() {
-            "none" => (None, &[]),
-            "bearer" => {
-                (Some(AuthSpec::Bearer { token: need("token", &raw.token)? }), &["token"])
-            }
-            "basic" => {
-                let user = need("user", &raw.user)?;
-                let password = need("password", &raw.password)?;
-                (Some(AuthSpec::Basic { user, password }), &["user", "password"])
-            }
-            "header" => {
-                let value = need("value", &raw.value)?;
-                (Some(AuthSpec::Header { name: name("name", &raw.name)?, value }), &["name", "value"])
-            }
-            "query" => {
-                let value = need("value", &raw.value)?;
-                need("name", &raw.name)?;
-                let name = raw.name.clone().unwrap_or_default();
-                (Some(AuthSpec::Query { name, value }), &["name", "value"])
-            }
-            "standard_webhooks" => {
-                let secret = need("secret", &raw.secret)?;
-                (Some(AuthSpec::StandardWebhooks { secret }), &["secret"])
-            }
-            "hmac_sha1_hex" => {
-                let secret = need("secret", &raw.secret)?;
-                let header = name("header", &raw.header)?;
-                (Some(AuthSpec::HmacSha1Hex { header, secret }), &["header", "secret"])
-            }
-            "hmac_sha256_hex" => {
-                let secret = need("secret", &raw.secret)?;
-                let header = name("header", &raw.header)?;
-                let prefix = raw.prefix.clone().unwrap_or_default();
-                (
-                    Some(AuthSpec::HmacSha256Hex { header, secret, prefix }),
-                    &["header", "secret", "prefix"],
-                )
-            }
-            other => {
-                let problem = format!(
-                    "{other:?} is no kind of auth: use none, bearer, basic, header, query, \
-                     standard_webhooks, hmac_sha1_hex or hmac_sha256_hex"
-                );
-                return Err(self.error(&span, problem));
-            }
-        };
-        for key in auth_keys(raw) {
-            if !keys.contains(&key) {
-                let problem = format!("[auth] kind = \"{}\" has no {key}", raw.kind);
-                return Err(self.error(&span, problem));
-            }
-        }
-        Ok(spec)
-    }
-
     fn request(&self, raw: Option<&Spanned<RawRequest>>) -> Result<RequestSpec, Error> {
-        let Some(spanned) = raw else { return Ok(RequestSpec::default()) };
+        let Some(spanned) = raw else {
+            return Ok(RequestSpec::default());
+        };
         let (span, raw) = (spanned.span(), spanned.get_ref());
         let template = |text: &String| self.template(&span, text);
         let mut headers = Vec::new();
@@ -413,9 +407,11 @@ impl Loader<'_> {
             return Err(self.error(span, format!("there is no {file} beside destination.toml")));
         };
         let path = format!("{}/{file}", self.folder.place);
-        let marked = marks::place(text, self.settings).map_err(|(at, problem)| {
-            Error::Definition { place: format!("{path}:{}", line_of(text, at)), problem }
-        })?;
+        let marked =
+            marks::place(text, self.settings).map_err(|(at, problem)| Error::Definition {
+                place: format!("{path}:{}", line_of(text, at)),
+                problem,
+            })?;
         Ok(Source::new(path, 1, marked, role))
     }
 
@@ -434,7 +430,10 @@ impl Loader<'_> {
             }
             rules.push(ResponseRule {
                 status: rule.status.clone(),
-                when: rule.when.as_ref().map(|when| self.inline(when, Role::Response)),
+                when: rule
+                    .when
+                    .as_ref()
+                    .map(|when| self.inline(when, Role::Response)),
                 result: rule.result,
             });
         }
@@ -461,21 +460,11 @@ impl Loader<'_> {
     fn cases(&self) -> Vec<CaseFile> {
         let is_case = |path: &&String| path.starts_with("cases/") && path.ends_with(".json");
         let files = self.folder.files.iter().filter(|(path, _)| is_case(path));
-        files.map(|(path, text)| CaseFile { path: path.clone(), text: text.clone() }).collect()
+        files
+            .map(|(path, text)| CaseFile {
+                path: path.clone(),
+                text: text.clone(),
+            })
+            .collect()
     }
-}
-
-fn auth_keys(raw: &RawAuth) -> impl Iterator<Item = &'static str> {
-    [
-        ("token", raw.token.is_some()),
-        ("user", raw.user.is_some()),
-        ("password", raw.password.is_some()),
-        ("name", raw.name.is_some()),
-        ("value", raw.value.is_some()),
-        ("header", raw.header.is_some()),
-        ("secret", raw.secret.is_some()),
-        ("prefix", raw.prefix.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(key, present)| present.then_some(key))
 }

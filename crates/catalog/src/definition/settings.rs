@@ -99,9 +99,11 @@ impl SettingSpec {
             return Err(format!("must be one of {}", self.choices.join(", ")));
         }
         if self.secret && text.chars().any(char::is_control) {
-            return Err("has a line break or another control character in it; check what was \
+            return Err(
+                "has a line break or another control character in it; check what was \
                         pasted"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if self.kind == SettingType::Url {
             check_url(text)?;
@@ -114,7 +116,10 @@ fn check_url(text: &str) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|problem| format!("is no URL ({problem}); write https://host/path"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("must begin with https:// or http://, not {}:", url.scheme()));
+        return Err(format!(
+            "must begin with https:// or http://, not {}:",
+            url.scheme()
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password".to_owned());
@@ -139,7 +144,10 @@ impl Definition {
         for name in raw.keys() {
             if !self.settings.iter().any(|spec| spec.name == *name) {
                 let problem = self.unknown_setting(name);
-                problems.push(SettingProblem { setting: name.clone(), problem });
+                problems.push(SettingProblem {
+                    setting: name.clone(),
+                    problem,
+                });
             }
         }
         for spec in &self.settings {
@@ -147,12 +155,18 @@ impl Definition {
             let Some(value) = given.or(spec.default.as_ref()) else {
                 if spec.required {
                     let problem = format!("is required: {}", spec.help);
-                    problems.push(SettingProblem { setting: spec.name.clone(), problem });
+                    problems.push(SettingProblem {
+                        setting: spec.name.clone(),
+                        problem,
+                    });
                 }
                 continue;
             };
             if let Err(problem) = spec.check(value) {
-                problems.push(SettingProblem { setting: spec.name.clone(), problem });
+                problems.push(SettingProblem {
+                    setting: spec.name.clone(),
+                    problem,
+                });
             } else if spec.secret {
                 let text = value.as_str().unwrap_or_default();
                 // An empty optional secret is one that is not set.
@@ -163,7 +177,11 @@ impl Definition {
                 checked.values.insert(spec.name.clone(), value.clone());
             }
         }
-        if problems.is_empty() { Ok(checked) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(checked)
+        } else {
+            Err(problems)
+        }
     }
 
     fn unknown_setting(&self, name: &str) -> String {

@@ -12,7 +12,10 @@ pub(crate) fn folder(id: &str, files: &[(&str, &str)]) -> Folder {
     Folder {
         id: id.to_owned(),
         place: format!("destinations/{id}"),
-        files: files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
+        files: files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect(),
     }
 }
 
@@ -41,17 +44,23 @@ fn mistakes_are_told_with_file_and_line() {
     check(
         "hostz = []",
         "null",
-        expect![[r#"destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"#]],
+        expect![[
+            r#"destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"#
+        ]],
     );
     check(
         "",
         "null",
-        expect![[r#"destinations/test/destination.toml:1: say where requests may go: hosts = ["api.example.com"], or [request] url"#]],
+        expect![[
+            r#"destinations/test/destination.toml:1: say where requests may go: hosts = ["api.example.com"], or [request] url"#
+        ]],
     );
     check(
         &format!("{HOSTS}[auth]\nkind = \"bearer\"\ntoken = \"{{{{secret.key}}}}\"\n"),
         "null",
-        expect!["destinations/test/destination.toml:5: {{secret.key}} names no setting; add [settings.key]"],
+        expect![
+            "destinations/test/destination.toml:5: {{secret.key}} names no setting; add [settings.key]"
+        ],
     );
     check(
         &format!("{HOSTS}[auth]\nkind = \"basic\"\nuser = \"u\"\n"),
@@ -66,7 +75,9 @@ fn mistakes_are_told_with_file_and_line() {
     check(
         &format!("{HOSTS}[settings.a]\ntype = \"text\"\nhelp = \"h\"\n"),
         "null",
-        expect!["destinations/test/destination.toml:5: unknown variant `text`, expected one of `string`, `number`, `integer`, `boolean`, `url`, `list`, `map`"],
+        expect![
+            "destinations/test/destination.toml:5: unknown variant `text`, expected one of `string`, `number`, `integer`, `boolean`, `url`, `list`, `map`"
+        ],
     );
     check(
         &format!("{HOSTS}[[response]]\nstatus = 999\nresult = \"delivered\"\n"),
@@ -76,7 +87,9 @@ fn mistakes_are_told_with_file_and_line() {
     check(
         &format!("{HOSTS}[batch]\nevents_max = 1\nbytes_max = 1\nwait_ms = 1\n"),
         "null",
-        expect!["destinations/test/destination.toml:4: there is no batch.vrl beside destination.toml"],
+        expect![
+            "destinations/test/destination.toml:4: there is no batch.vrl beside destination.toml"
+        ],
     );
 }
 
@@ -85,41 +98,63 @@ fn a_programs_mistakes_are_told_with_file_and_line() {
     check(
         HOSTS,
         "x = 1\ny = nothing(x)\n{}",
-        expect![[r#"destinations/test/event.vrl:2: call to undefined function, undefined function, did you mean "string"?"#]],
+        expect![[
+            r#"destinations/test/event.vrl:2: call to undefined function, undefined function, did you mean "string"?"#
+        ]],
     );
     check(
         HOSTS,
         "x = 1\n\nstring(.event.userId)",
-        expect!["destinations/test/event.vrl:3: unhandled error, expression can result in runtime error, handle the error case to ensure runtime success"],
+        expect![
+            "destinations/test/event.vrl:3: unhandled error, expression can result in runtime error, handle the error case to ensure runtime success"
+        ],
     );
     check(
         HOSTS,
         "a = \"\n{{secret.key}}\"",
-        expect!["destinations/test/event.vrl:2: {{secret.key}} names no secret setting; add [settings.key] with secret = true"],
+        expect![
+            "destinations/test/event.vrl:2: {{secret.key}} names no secret setting; add [settings.key] with secret = true"
+        ],
     );
     check(
         HOSTS,
         "x = .\nx",
-        expect!["destinations/test/event.vrl:1: '.' alone means nothing here: write .event, .settings"],
+        expect![
+            "destinations/test/event.vrl:1: '.' alone means nothing here: write .event, .settings"
+        ],
     );
     check(
         HOSTS,
         ".settings.x = 1\nnull",
-        expect!["destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"],
+        expect![
+            "destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"
+        ],
     );
     check(
         &format!("{HOSTS}[[response]]\nwhen = '.body.x = 1'\nresult = \"delivered\"\n"),
         "null",
-        expect!["destinations/test/destination.toml:5: mutation of read-only value, mutation of read-only value"],
+        expect![
+            "destinations/test/destination.toml:5: mutation of read-only value, mutation of read-only value"
+        ],
     );
 }
 
 #[test]
 fn network_clock_and_environment_are_out_of_reach() {
     for call in [
-        "now()", "uuid_v4()", "get_env_var!(\"HOME\")", "get_hostname!()", "random_int!(0, 1)",
-        "log(\"x\")", "http_request!(\"http://x\")", "dns_lookup!(\"x\")", "parse_xml!(\"x\")",
-        "decode_gzip!(\"x\")", "unflatten({})", "get_secret(\"x\")", "to_regex!(\"x\")",
+        "now()",
+        "uuid_v4()",
+        "get_env_var!(\"HOME\")",
+        "get_hostname!()",
+        "random_int!(0, 1)",
+        "log(\"x\")",
+        "http_request!(\"http://x\")",
+        "dns_lookup!(\"x\")",
+        "parse_xml!(\"x\")",
+        "decode_gzip!(\"x\")",
+        "unflatten({})",
+        "get_secret(\"x\")",
+        "to_regex!(\"x\")",
     ] {
         let error = define(HOSTS, call).unwrap_err().to_string();
         assert!(error.contains("undefined function"), "{call}: {error}");
@@ -151,7 +186,11 @@ fn check_settings(raw: serde_json::Value, expected: Expect) {
     let raw: BTreeMap<String, serde_json::Value> = serde_json::from_value(raw).unwrap();
     let told = match definition.check_settings(&raw) {
         Ok(checked) => format!("{:?} {:?}", checked.values, checked.secrets),
-        Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Err(problems) => problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n"),
     };
     expected.assert_eq(&told);
 }
@@ -183,7 +222,11 @@ fn settings_are_checked_and_secrets_kept_apart() {
 #[test]
 fn programs_know_the_types_of_settings() {
     // A setting with a default is always a string: no `!` needed.
-    define(SETTINGS, r#"{"url": "https://a.example.com/" + .settings.region}"#).unwrap();
+    define(
+        SETTINGS,
+        r#"{"url": "https://a.example.com/" + .settings.region}"#,
+    )
+    .unwrap();
     // An optional one may be null.
     assert!(define(SETTINGS, r#"{"url": upcase(.settings.url)}"#).is_err());
     define(SETTINGS, r#"if .settings.has_api_key { null } else { {} }"#).unwrap();

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use vrl::compiler::Function;
+use vrl::compiler::value::kind;
 
 use super::own;
 
@@ -108,6 +109,14 @@ pub(super) fn allowed() -> &'static [Box<dyn Function>] {
     &ALLOWED
 }
 
+/// Whether a function's result may have the members of its arguments' types. Ours never do.
+pub(super) fn carries_members(name: &str) -> bool {
+    let known = ALLOWED
+        .iter()
+        .find(|function| function.identifier() == name);
+    known.is_none_or(|function| function.return_kind() & kind::CONTAINER != 0 && !own::is_own(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +125,10 @@ mod tests {
     fn every_listed_function_exists_in_this_version_of_vrl() {
         let all = vrl::stdlib::all();
         for name in STANDARD {
-            assert!(all.iter().any(|function| function.identifier() == *name), "{name}");
+            assert!(
+                all.iter().any(|function| function.identifier() == *name),
+                "{name}"
+            );
         }
         assert_eq!(allowed().len(), STANDARD.len() + own::all().len());
     }

@@ -54,7 +54,11 @@ pub(crate) fn run(
         } else if steps.is_multiple_of(STEPS_PER_CLOCK) && started.elapsed() > RUN_TIME_MAX {
             over = Some(format!("longer than {} ms", RUN_TIME_MAX.as_millis()));
         }
-        if over.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if over.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         runtime.resolve_with_control(scope, &program.vrl, &UTC, &mut control)
@@ -76,7 +80,10 @@ fn stop(terminated: Terminate, over: Option<String>) -> Stop {
     match terminated {
         Terminate::Interrupted => {
             let function = own::take_over().map(str::to_owned);
-            Stop::Limit(over.or(function).unwrap_or_else(|| "over a limit".to_owned()))
+            Stop::Limit(
+                over.or(function)
+                    .unwrap_or_else(|| "over a limit".to_owned()),
+            )
         }
         Terminate::Abort(ExpressionError::Abort { message, .. }) => {
             Stop::Aborted(shorten(&message.unwrap_or_default(), DETAIL_BYTES_MAX).to_owned())

@@ -8,15 +8,13 @@ use std::fmt;
 
 use ring::digest;
 use url::Url;
-use vrl::prelude::*;
 use vrl::path::OwnedSegment;
 use vrl::path::OwnedValuePath;
+use vrl::prelude::*;
 
 use crate::encode;
 use crate::json;
-use crate::limits::{
-    ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX,
-};
+use crate::limits::{ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX};
 
 thread_local! {
     /// Which limit the last call on this thread ran into.
@@ -43,7 +41,10 @@ struct Arguments<'a, 'c> {
 
 impl Arguments<'_, '_> {
     fn take(&mut self, index: usize) -> Value {
-        self.values.get_mut(index).and_then(Option::take).unwrap_or(Value::Null)
+        self.values
+            .get_mut(index)
+            .and_then(Option::take)
+            .unwrap_or(Value::Null)
     }
 
     fn take_text(&mut self, index: usize) -> Result<String, ExpressionError> {
@@ -115,9 +116,16 @@ impl Function for Own {
         _context: &mut FunctionCompileContext,
         arguments: ArgumentList,
     ) -> Compiled {
-        let arguments =
-            self.parameters.iter().map(|parameter| arguments.optional(parameter.keyword)).collect();
-        Ok(OwnCall { function: *self, arguments }.as_expr())
+        let arguments = self
+            .parameters
+            .iter()
+            .map(|parameter| arguments.optional(parameter.keyword))
+            .collect();
+        Ok(OwnCall {
+            function: *self,
+            arguments,
+        }
+        .as_expr())
     }
 }
 
@@ -203,7 +211,10 @@ const TABLE: &[Own] = &[
     Own {
         name: "append",
         usage: "The list with the items of another behind it.",
-        parameters: &[LIST, Parameter::required("items", kind::ARRAY, "The other.")],
+        parameters: &[
+            LIST,
+            Parameter::required("items", kind::ARRAY, "The other."),
+        ],
         kind: kind::ARRAY,
         result: list,
         call: append,
@@ -217,7 +228,11 @@ const TABLE: &[Own] = &[
             Parameter::required("data", kind::ANY, "What to put there."),
         ],
         kind: kind::OBJECT | kind::ARRAY,
-        result: || TypeDef::object(Collection::any()).or_array(Collection::any()).fallible(),
+        result: || {
+            TypeDef::object(Collection::any())
+                .or_array(Collection::any())
+                .fallible()
+        },
         call: set,
     },
     Own {
@@ -288,7 +303,14 @@ const TABLE: &[Own] = &[
 
 /// All of them, for the compiler.
 pub(super) fn all() -> Vec<Box<dyn Function>> {
-    TABLE.iter().map(|own| Box::new(*own) as Box<dyn Function>).collect()
+    TABLE
+        .iter()
+        .map(|own| Box::new(*own) as Box<dyn Function>)
+        .collect()
+}
+
+pub(super) fn is_own(name: &str) -> bool {
+    TABLE.iter().any(|own| own.name == name)
 }
 
 fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
@@ -326,7 +348,9 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
         copied = end;
         if start == end {
             // An empty match: pass one character on, or it would match here for ever.
-            let Some(next) = value.get(end..).and_then(|rest| rest.chars().next()) else { break };
+            let Some(next) = value.get(end..).and_then(|rest| rest.chars().next()) else {
+                break;
+            };
             out.push(next);
             copied += next.len_utf8();
         }
@@ -346,9 +370,7 @@ fn split(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let mut parts: Vec<Value> = Vec::new();
     let most = limit.unwrap_or(usize::MAX);
     let collected = match &pattern {
-        Value::Regex(regex) => {
-            collect(arguments, &mut parts, regex.splitn(&value, most))
-        }
+        Value::Regex(regex) => collect(arguments, &mut parts, regex.splitn(&value, most)),
         text => {
             let text = text.clone().try_bytes_utf8_lossy()?.into_owned();
             collect(arguments, &mut parts, value.splitn(most, text.as_str()))
@@ -438,7 +460,8 @@ fn digest(arguments: &mut Arguments<'_, '_>, algorithm: &'static digest::Algorit
 
 fn parse_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let text = arguments.take_short_text(0)?;
-    json::parse(text.as_bytes()).map_err(|problem| format!("unable to parse json: {problem}").into())
+    json::parse(text.as_bytes())
+        .map_err(|problem| format!("unable to parse json: {problem}").into())
 }
 
 fn encode_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
@@ -459,7 +482,10 @@ fn parse_url(arguments: &mut Arguments<'_, '_>) -> Resolved {
     parts.insert("host".into(), optional(url.host_str()));
     parts.insert("port".into(), url.port().map_or(Value::Null, Value::from));
     parts.insert("path".into(), url.path().into());
-    parts.insert("query".into(), query_object(url.query().unwrap_or_default())?);
+    parts.insert(
+        "query".into(),
+        query_object(url.query().unwrap_or_default())?,
+    );
     parts.insert("fragment".into(), optional(url.fragment()));
     Ok(Value::Object(parts))
 }

@@ -95,7 +95,9 @@ impl Target for Scope<'_> {
         match self {
             Self::Root(value) => Ok(value.get(&path.path)),
             Self::Named(slots) => {
-                let Some((name, rest)) = first_name(path) else { return Ok(Some(&NOTHING)) };
+                let Some((name, rest)) = first_name(path) else {
+                    return Ok(Some(&NOTHING));
+                };
                 let slot = slots.iter().find(|(known, _)| *known == name);
                 Ok(slot.and_then(|(_, slot)| slot.value().get(rest)))
             }
@@ -103,7 +105,9 @@ impl Target for Scope<'_> {
     }
 
     fn target_get_mut(&mut self, path: &OwnedTargetPath) -> Result<Option<&mut Value>, String> {
-        Ok(self.changeable(path)?.and_then(|(inside, rest)| inside.get_mut(rest)))
+        Ok(self
+            .changeable(path)?
+            .and_then(|(inside, rest)| inside.get_mut(rest)))
     }
 
     fn target_remove(
@@ -111,7 +115,9 @@ impl Target for Scope<'_> {
         path: &OwnedTargetPath,
         compact: bool,
     ) -> Result<Option<Value>, String> {
-        Ok(self.changeable(path)?.and_then(|(inside, rest)| inside.remove(rest, compact)))
+        Ok(self
+            .changeable(path)?
+            .and_then(|(inside, rest)| inside.remove(rest, compact)))
     }
 }
 

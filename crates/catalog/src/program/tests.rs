@@ -10,15 +10,25 @@ fn one_text_is_compiled_once() {
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
     cache.program(Role::Filter, "true").unwrap();
-    assert_eq!(cache.lock().len(), 1, "programs that nobody holds are forgotten");
+    assert_eq!(
+        cache.lock().len(),
+        1,
+        "programs that nobody holds are forgotten"
+    );
 }
 
 #[test]
 fn filters_are_boolean_and_change_nothing() {
     assert!(check_filter(".type == \"track\" && exists(.properties.vip)").is_ok());
-    assert!(check_filter(".properties.vip").is_ok(), "it may be true or false");
+    assert!(
+        check_filter(".properties.vip").is_ok(),
+        "it may be true or false"
+    );
     let told = check_filter("upcase(\"x\")").unwrap_err().to_string();
-    assert_eq!(told, "filter, line 1: a filter's value must be true or false");
+    assert_eq!(
+        told,
+        "filter, line 1: a filter's value must be true or false"
+    );
     assert!(check_filter(".a = 1\ntrue").is_err());
     assert!(check_transform("del(.context.ip)\n.a = 1").is_ok());
     assert!(check_transform("% = 1").is_err());

@@ -20,10 +20,24 @@ use crate::limits::{
     REGEXES_MAX, SOURCE_BYTES_MAX, TEMPLATE_PARTS_MAX,
 };
 
+mod growth;
+
 /// Functions whose value is a number, so that it may stand beside `*`.
 const NUMERIC: [&str; 14] = [
-    "abs", "ceil", "float", "floor", "int", "length", "mod", "parse_float", "parse_int", "round",
-    "strlen", "to_float", "to_int", "to_unix_timestamp",
+    "abs",
+    "ceil",
+    "float",
+    "floor",
+    "int",
+    "length",
+    "mod",
+    "parse_float",
+    "parse_int",
+    "round",
+    "strlen",
+    "to_float",
+    "to_int",
+    "to_unix_timestamp",
 ];
 
 /// Checks the shape of a program's source without compiling it.
@@ -32,15 +46,23 @@ const NUMERIC: [&str; 14] = [
 /// The line, the limit that it breaks, and the number.
 pub fn vet(text: &str) -> Result<(), Error> {
     lexical(text)
-        .and_then(|()| on_large_stack(|| parse(text).and_then(|program| tree(text, &program, true))))
-        .map_err(|Fault { line, problem }| Error::Program { what: "program", line, problem })
+        .and_then(|()| {
+            on_large_stack(|| parse(text).and_then(|program| tree(text, &program, true)))
+        })
+        .map_err(|Fault { line, problem }| Error::Program {
+            what: "program",
+            line,
+            problem,
+        })
 }
 
 /// Vets the bytes: length, depth of brackets, runs of `!`.
 pub(super) fn lexical(text: &str) -> Result<(), Fault> {
     if text.len() > SOURCE_BYTES_MAX {
-        let problem =
-            format!("{} bytes of source: the limit is {SOURCE_BYTES_MAX}", text.len());
+        let problem = format!(
+            "{} bytes of source: the limit is {SOURCE_BYTES_MAX}",
+            text.len()
+        );
         return Err(Fault::new(1, problem));
     }
     let mut depth = 0_usize;
@@ -48,7 +70,13 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
     let mut within = Within::Code;
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
-        nots = if byte == b'!' { nots + 1 } else if byte.is_ascii_whitespace() { nots } else { 0 };
+        nots = if byte == b'!' {
+            nots + 1
+        } else if byte.is_ascii_whitespace() {
+            nots
+        } else {
+            0
+        };
         if nots > NOT_RUN_MAX {
             let problem = format!("more than {NOT_RUN_MAX} '!' in a row");
             return Err(Fault::new(line_of(text, at), problem));
@@ -94,7 +122,9 @@ enum Within {
 pub(super) fn parse(text: &str) -> Result<vrl::parser::Program, Fault> {
     vrl::parser::parse(text).map_err(|problem| {
         let labels = problem.labels();
-        let line = labels.first().map_or(1, |label| line_of(text, label.span.start()));
+        let line = labels
+            .first()
+            .map_or(1, |label| line_of(text, label.span.start()));
         let mut told = problem.message();
         for label in labels.iter().take(2) {
             told.push_str(", ");
@@ -110,13 +140,27 @@ pub(super) fn tree(
     program: &vrl::parser::Program,
     sees_root: bool,
 ) -> Result<(), Fault> {
-    let mut walk = Walk { text, sees_root, at: 0, assignments: 0, closures: 0, regexes: 0 };
+    let mut walk = Walk {
+        text,
+        sees_root,
+        at: 0,
+        assignments: 0,
+        closures: 0,
+        regexes: 0,
+    };
     for root in &program.0 {
         if let RootExpr::Expr(expr) = root.inner() {
             walk.expr(expr, Depth::default())?;
         }
     }
-    Ok(())
+    match growth::overgrown_at(program) {
+        Some(at) => {
+            let problem =
+                "values made of values grow too large to compile: build them in fewer steps";
+            Err(Fault::new(line_of(text, at), problem))
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -131,7 +175,11 @@ struct Depth {
 
 impl Depth {
     fn deeper(self) -> Self {
-        Self { nodes: self.nodes + 1, chain: 0, ..self }
+        Self {
+            nodes: self.nodes + 1,
+            chain: 0,
+            ..self
+        }
     }
 }
 
@@ -185,13 +233,28 @@ impl Walk<'_> {
     fn literal(&mut self, literal: &Literal) -> Result<(), Fault> {
         match literal {
             Literal::String(template) => {
-                let holes = template.0.iter().filter(|part| matches!(part, StringSegment::Template(..)));
-                self.limit(holes.count(), TEMPLATE_PARTS_MAX, "values in one template string")
+                let holes = template
+                    .0
+                    .iter()
+                    .filter(|part| matches!(part, StringSegment::Template(..)));
+                self.limit(
+                    holes.count(),
+                    TEMPLATE_PARTS_MAX,
+                    "values in one template string",
+                )
             }
             Literal::Regex(pattern) => {
                 self.regexes += 1;
-                self.limit(self.regexes, REGEXES_MAX, "regular expressions in one program")?;
-                self.limit(pattern.len(), REGEX_BYTES_MAX, "bytes of one regular expression")
+                self.limit(
+                    self.regexes,
+                    REGEXES_MAX,
+                    "regular expressions in one program",
+                )?;
+                self.limit(
+                    pattern.len(),
+                    REGEX_BYTES_MAX,
+                    "bytes of one regular expression",
+                )
             }
             _ => Ok(()),
         }
@@ -202,12 +265,16 @@ impl Walk<'_> {
             Container::Group(group) => self.expr(&group.inner().0, depth),
             Container::Block(block) => self.block(block.inner(), depth),
             // The items of both are private; a copy of this part of the tree is the way to them.
-            Container::Array(array) => {
-                array.inner().clone().into_iter().try_for_each(|item| self.expr(&item, depth))
-            }
-            Container::Object(object) => {
-                object.inner().clone().into_iter().try_for_each(|(_, item)| self.expr(&item, depth))
-            }
+            Container::Array(array) => array
+                .inner()
+                .clone()
+                .into_iter()
+                .try_for_each(|item| self.expr(&item, depth)),
+            Container::Object(object) => object
+                .inner()
+                .clone()
+                .into_iter()
+                .try_for_each(|(_, item)| self.expr(&item, depth)),
         }
     }
 
@@ -217,24 +284,35 @@ impl Walk<'_> {
 
     fn if_statement(&mut self, statement: &IfStatement, depth: Depth) -> Result<(), Fault> {
         self.limit(depth.chain, CHAIN_MAX, "`else if` in a row")?;
-        let inner = Depth { ifs: depth.ifs + 1, ..depth.deeper() };
+        let inner = Depth {
+            ifs: depth.ifs + 1,
+            ..depth.deeper()
+        };
         self.limit(inner.ifs, IF_DEPTH_MAX, "`if` inside `if`")?;
         match statement.predicate.inner() {
             Predicate::One(expr) => self.expr(expr, inner)?,
             Predicate::Many(exprs) => exprs.iter().try_for_each(|expr| self.expr(expr, inner))?,
         }
         self.block(statement.if_node.inner(), inner)?;
-        let Some(otherwise) = &statement.else_node else { return Ok(()) };
+        let Some(otherwise) = &statement.else_node else {
+            return Ok(());
+        };
         match otherwise.inner().0.as_slice() {
-            [only] if matches!(only.inner(), Expr::IfStatement(_)) => {
-                self.expr(only, Depth { chain: depth.chain + 1, ..depth })
-            }
+            [only] if matches!(only.inner(), Expr::IfStatement(_)) => self.expr(
+                only,
+                Depth {
+                    chain: depth.chain + 1,
+                    ..depth
+                },
+            ),
             _ => self.block(otherwise.inner(), inner),
         }
     }
 
     fn op(&mut self, node: &Node<Expr>, depth: Depth) -> Result<(), Fault> {
-        let Expr::Op(op) = node.inner() else { return Ok(()) };
+        let Expr::Op(op) = node.inner() else {
+            return Ok(());
+        };
         let (left, opcode, right) = (&op.inner().0, op.inner().1.inner(), &op.inner().2);
         self.limit(depth.chain, CHAIN_MAX, "operators in one chain")?;
         if *opcode == Opcode::Mul && !(is_numeric(left) && is_numeric(right)) {
@@ -244,9 +322,16 @@ impl Walk<'_> {
             );
         }
         // A chain leans to one side; `??` may lean to the other. Either way each link counts once.
-        let link = Depth { chain: depth.chain + 1, ..depth };
+        let link = Depth {
+            chain: depth.chain + 1,
+            ..depth
+        };
         let turn = |side: &Node<Expr>| {
-            if matches!(side.inner(), Expr::Op(_)) { link } else { depth.deeper() }
+            if matches!(side.inner(), Expr::Op(_)) {
+                link
+            } else {
+                depth.deeper()
+            }
         };
         self.expr(left, turn(left))?;
         self.expr(right, turn(right))
@@ -272,9 +357,7 @@ impl Walk<'_> {
         match target {
             AssignmentTarget::Noop | AssignmentTarget::Internal(_, None) => Ok(()),
             AssignmentTarget::Internal(_, Some(path)) => self.path(path),
-            AssignmentTarget::External(None) => {
-                self.external(&OwnedTargetPath::event_root())
-            }
+            AssignmentTarget::External(None) => self.external(&OwnedTargetPath::event_root()),
             AssignmentTarget::External(Some(path)) => self.external(path),
             AssignmentTarget::Query(query) => self.query(query, Depth::default()),
         }
@@ -283,9 +366,10 @@ impl Walk<'_> {
     fn query(&mut self, query: &Query, depth: Depth) -> Result<(), Fault> {
         let path = query.path.inner();
         match query.target.inner() {
-            QueryTarget::External(prefix) => {
-                self.external(&OwnedTargetPath { prefix: *prefix, path: path.clone() })
-            }
+            QueryTarget::External(prefix) => self.external(&OwnedTargetPath {
+                prefix: *prefix,
+                path: path.clone(),
+            }),
             QueryTarget::Internal(_) => self.path(path),
             QueryTarget::FunctionCall(call) => {
                 self.path(path)?;
@@ -318,16 +402,32 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, call: &FunctionCall, depth: Depth) -> Result<(), Fault> {
-        let inner = Depth { calls: depth.calls + 1, ..depth };
-        self.limit(inner.calls, CALL_DEPTH_MAX, "function calls inside one another")?;
+        let inner = Depth {
+            calls: depth.calls + 1,
+            ..depth
+        };
+        self.limit(
+            inner.calls,
+            CALL_DEPTH_MAX,
+            "function calls inside one another",
+        )?;
         for argument in &call.arguments {
             self.expr(&argument.inner().expr, inner)?;
         }
-        let Some(closure) = &call.closure else { return Ok(()) };
+        let Some(closure) = &call.closure else {
+            return Ok(());
+        };
         self.closures += 1;
         self.limit(self.closures, CLOSURES_MAX, "closures")?;
-        let inner = Depth { closures: inner.closures + 1, ..inner };
-        self.limit(inner.closures, CLOSURE_DEPTH_MAX, "closures inside one another")?;
+        let inner = Depth {
+            closures: inner.closures + 1,
+            ..inner
+        };
+        self.limit(
+            inner.closures,
+            CLOSURE_DEPTH_MAX,
+            "closures inside one another",
+        )?;
         self.block(closure.inner().block.inner(), inner)
     }
 }
@@ -336,7 +436,9 @@ impl Walk<'_> {
 /// a `*`; the depth of the tree was limited on the way here.
 fn is_numeric(node: &Node<Expr>) -> bool {
     match node.inner() {
-        Expr::Literal(literal) => matches!(literal.inner(), Literal::Integer(_) | Literal::Float(_)),
+        Expr::Literal(literal) => {
+            matches!(literal.inner(), Literal::Integer(_) | Literal::Float(_))
+        }
         Expr::FunctionCall(call) => NUMERIC.contains(&call.inner().ident.inner().as_ref()),
         Expr::Container(container) => match container.inner() {
             Container::Group(group) => is_numeric(&group.inner().0),

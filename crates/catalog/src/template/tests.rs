@@ -40,12 +40,21 @@ fn placeholders_become_values_and_marks() {
 #[test]
 fn a_value_behind_the_host_is_encoded() {
     let template = Template::parse("https://h.example.com/{{settings.host}}", &specs()).unwrap();
-    assert_eq!(template.marked_url(&settings()).unwrap(), "https://h.example.com/a%20b%2Fc");
+    assert_eq!(
+        template.marked_url(&settings()).unwrap(),
+        "https://h.example.com/a%20b%2Fc"
+    );
 }
 
 #[test]
 fn wrong_placeholders_are_told() {
-    for text in ["{{settings.key}}", "{{secret.host}}", "{{secret.none}}", "{{host}}", "{{secret.key"] {
+    for text in [
+        "{{settings.key}}",
+        "{{secret.host}}",
+        "{{secret.none}}",
+        "{{host}}",
+        "{{secret.key",
+    ] {
         assert!(Template::parse(text, &specs()).is_err(), "{text}");
     }
 }

@@ -10,7 +10,10 @@ use crate::limits::{BODY_BYTES_MAX, DETAIL_BYTES_MAX, REQUESTS_MAX};
 use crate::request;
 
 pub(super) enum Reply {
-    Requests { requests: Vec<request::RequestPlan>, state: Value },
+    Requests {
+        requests: Vec<request::RequestPlan>,
+        state: Value,
+    },
     Entry(Entry),
 }
 
@@ -36,22 +39,37 @@ impl Transformer {
         }
         let Some(list) = map.remove("requests") else {
             let request = self.request(map)?;
-            return Ok(Reply::Requests { requests: vec![request], state: Value::Null });
+            return Ok(Reply::Requests {
+                requests: vec![request],
+                state: Value::Null,
+            });
         };
         let state = map.remove("state").unwrap_or(Value::Null);
         only(map, "requests and state")?;
         let Value::Array(list) = list else {
-            return Err(bad_request(format!("requests must be a list, not {}", list.kind_str())));
+            return Err(bad_request(format!(
+                "requests must be a list, not {}",
+                list.kind_str()
+            )));
         };
         if list.len() > REQUESTS_MAX {
-            let problem = format!("{} requests of one event: the limit is {REQUESTS_MAX}", list.len());
+            let problem = format!(
+                "{} requests of one event: the limit is {REQUESTS_MAX}",
+                list.len()
+            );
             return Err(bad_request(problem));
         }
         let requests = list.into_iter().map(|item| match item {
             Value::Object(map) => self.request(map),
-            other => Err(bad_request(format!("a request is {}, not an object", other.kind_str()))),
+            other => Err(bad_request(format!(
+                "a request is {}, not an object",
+                other.kind_str()
+            ))),
         });
-        Ok(Reply::Requests { requests: requests.collect::<Result<_, _>>()?, state })
+        Ok(Reply::Requests {
+            requests: requests.collect::<Result<_, _>>()?,
+            state,
+        })
     }
 
     fn request(&self, map: ObjectMap) -> Result<request::RequestPlan, Refusal> {
@@ -60,22 +78,26 @@ impl Transformer {
 
     fn entry(&self, value: Value, mut map: ObjectMap) -> Result<Reply, Refusal> {
         let Some(limits) = self.definition.batch else {
-            return Err(bad_request("an entry needs [batch] in destination.toml".to_owned()));
+            return Err(bad_request(
+                "an entry needs [batch] in destination.toml".to_owned(),
+            ));
         };
         let group = match map.remove("group") {
             None | Some(Value::Null) => None,
-            Some(group) => Some(
-                group.to_str().map(str::to_owned).ok_or_else(|| {
-                    bad_request(format!("group must be a string, not {}", group.kind_str()))
-                })?,
-            ),
+            Some(group) => Some(group.to_str().map(str::to_owned).ok_or_else(|| {
+                bad_request(format!("group must be a string, not {}", group.kind_str()))
+            })?),
         };
         only(map, "entry and group")?;
         let bytes_max = usize::try_from(limits.bytes_max).unwrap_or(BODY_BYTES_MAX);
         let bytes = json::write(&value, bytes_max).map_err(|problem| {
             Refusal::rejected(RejectReason::TooLarge, format!("its entry is {problem}"))
         })?;
-        Ok(Reply::Entry(Entry { value, group, bytes: bytes.len() }))
+        Ok(Reply::Entry(Entry {
+            value,
+            group,
+            bytes: bytes.len(),
+        }))
     }
 }
 
@@ -83,7 +105,9 @@ impl Transformer {
 /// The object holds more than it should: mostly a mistyped key.
 fn only(map: ObjectMap, known: &str) -> Result<(), Refusal> {
     match map.into_keys().next() {
-        Some(key) => Err(bad_request(format!("{key:?} does not belong beside {known}"))),
+        Some(key) => Err(bad_request(format!(
+            "{key:?} does not belong beside {known}"
+        ))),
         None => Ok(()),
     }
 }

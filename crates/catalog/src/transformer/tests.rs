@@ -1,1 +1,427 @@
-//! tests
+//! Events through a transformer, up to the request that goes out.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::definition::tests::folder;
+
+fn transformer(
+    files: &[(&str, &str)],
+    settings: serde_json::Value,
+    filter: Option<&str>,
+    transform: Option<&str>,
+) -> Transformer {
+    let definition = Arc::new(Definition::load(folder("test", files)).unwrap());
+    let raw: BTreeMap<String, serde_json::Value> = serde_json::from_value(settings).unwrap();
+    let checked = definition.check_settings(&raw).unwrap();
+    Transformer::new(definition, checked, &["mine".to_owned()], filter, transform).unwrap()
+}
+
+const SECRETIVE: &str = r#"
+name = "T"
+category = "t"
+hosts = ["a.example.com"]
+events = ["track"]
+[settings.key]
+type = "string"
+secret = true
+help = "h"
+[settings.other]
+type = "string"
+secret = true
+help = "h"
+"#;
+
+fn planned(transformer: &mut Transformer, event: &str) -> Planned {
+    transformer.event(&Bytes::copy_from_slice(event.as_bytes()), true)
+}
+
+fn sent(transformer: &mut Transformer, event: &str) -> FinalRequest {
+    match planned(transformer, event) {
+        Planned::Send { requests, .. } => transformer.finish(&requests[0], "m", 1_700_000_000),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(transformer: &mut Transformer, event: &str) -> String {
+    match planned(transformer, event) {
+        Planned::Filtered(reason, detail) => format!("filtered {} {detail}", reason.as_str()),
+        Planned::Rejected(reason, detail) => format!("rejected {} {detail}", reason.as_str()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn secrets_go_where_the_author_put_them_and_nowhere_else() {
+    let program = r#"{
+        "url": "https://a.example.com/{{secret.key}}",
+        "query": {"k": "{{secret.key}}", "e": .event.x},
+        "headers": {"x-key": "{{secret.key}}", "x-event": .event.x},
+        "body": {"key": "{{secret.key}}", "event": .event.x}
+    }"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let key = "a \"b\"/&é";
+    let mut transformer = transformer(&files, json!({"key": key}), None, None);
+    let event = r#"{"type":"track","x":"{{secret.key}} {{ secret.key }} {{secret.other}}"}"#;
+
+    let Planned::Send { requests, .. } = planned(&mut transformer, event) else {
+        panic!()
+    };
+    let shown = format!(
+        "{requests:?} {}",
+        requests[0].request_line(transformer.definition())
+    );
+    assert!(
+        !shown.contains("a \"b\"") && !shown.contains("%22b%22"),
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("POST https://a.example.com/{{secret.key}}"),
+        "{shown}"
+    );
+
+    let request = transformer.finish(&requests[0], "m", 0);
+    let encoded = "a%20%22b%22%2F%26%C3%A9";
+    let literal =
+        "%7B%7Bsecret.key%7D%7D%20%7B%7B%20secret.key%20%7D%7D%20%7B%7Bsecret.other%7D%7D";
+    assert_eq!(
+        request.url,
+        format!("https://a.example.com/{encoded}?e={literal}&k={encoded}")
+    );
+    let header = |name: &str| {
+        request
+            .headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .unwrap()
+            .1
+            .as_str()
+    };
+    assert_eq!(header("x-key"), key);
+    assert_eq!(
+        header("x-event"),
+        "{{secret.key}} {{ secret.key }} {{secret.other}}"
+    );
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["key"], key);
+    assert_eq!(
+        body["event"],
+        "{{secret.key}} {{ secret.key }} {{secret.other}}"
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_set_rejects_the_request() {
+    let program = r#"{"url": "https://a.example.com/", "body": "{{secret.other}}"}"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({"key": "k"}), None, None);
+    assert_eq!(
+        refused(&mut transformer, r#"{"type":"track"}"#),
+        "rejected bad_request the request needs a secret that is not set"
+    );
+}
+
+#[test]
+fn filter_transform_and_types_come_in_their_order() {
+    let program = r#"{"url": "https://a.example.com/", "body": .event}"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let mut with = transformer(
+        &files,
+        json!({}),
+        Some(".keep == true"),
+        Some(
+            "if .drop == true { abort }\nif .replace == true { . = 1 } else {\nif .fail == true { .x = int!(.keep) }\n.type = string(.as) ?? .type\ndel(.as) }",
+        ),
+    );
+    let mut refusal = |event: &str| refused(&mut with, event);
+    assert_eq!(
+        refusal(r#"{"integrations":{"All":false},"keep":true}"#),
+        "filtered integrations "
+    );
+    assert_eq!(refusal(r#"{"type":"track"}"#), "filtered filter ");
+    assert_eq!(
+        refusal(r#"{"keep":true,"drop":true}"#),
+        "filtered transform "
+    );
+    assert_eq!(
+        refusal(r#"{"keep":true,"type":"page"}"#),
+        "filtered event_type "
+    );
+    assert_eq!(
+        refusal(r#"{"keep":true,"replace":true}"#),
+        "rejected transform_failed the transform made the event integer, not an object"
+    );
+    assert!(refusal(r#"{"keep":true,"fail":true}"#).starts_with("rejected transform_failed"));
+    let request = sent(&mut with, r#"{"keep":true,"type":"page","as":"track"}"#);
+    assert_eq!(&request.body[..], br#"{"keep":true,"type":"track"}"#);
+
+    let mut without = transformer(&files, json!({}), None, None);
+    assert_eq!(
+        refused(&mut without, r#"{"type":"page"}"#),
+        "filtered event_type "
+    );
+    assert!(refused(&mut without, "{").starts_with("rejected transform_failed"));
+}
+
+#[test]
+fn a_program_refuses_in_words() {
+    let program = r#"
+        if .event.a == 1 { {"filtered": "not ours"} }
+        else if .event.a == 2 { {"rejected": "a is missing"} }
+        else if .event.a == 3 { null }
+        else if .event.a == 4 { {"requests": []} }
+        else if .event.a == 5 { "text" }
+        else if .event.a == 6 { {"url": "https://evil.example.org/"} }
+        else { {"x": int!(.event.a)} }"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({}), None, None);
+    let mut refusal = |a: u32| refused(&mut transformer, &format!(r#"{{"type":"track","a":{a}}}"#));
+    assert_eq!(refusal(1), "filtered destination not ours");
+    assert_eq!(refusal(2), "rejected invalid a is missing");
+    assert_eq!(refusal(3), "filtered destination ");
+    assert_eq!(refusal(4), "filtered destination no request");
+    assert!(refusal(5).starts_with("rejected bad_request"));
+    assert_eq!(
+        refusal(6),
+        "rejected bad_request https://evil.example.org is none of the definition's hosts"
+    );
+}
+
+#[test]
+fn an_events_own_bytes_go_out_untouched() {
+    let toml = r#"
+        name = "T"
+        category = "t"
+        payload = "event"
+        gzip = false
+        retry_expiry = "webhook"
+        [settings.url]
+        type = "url"
+        secret = true
+        required = true
+        help = "h"
+        [settings.secret]
+        type = "string"
+        secret = true
+        help = "h"
+        [settings.headers]
+        type = "map"
+        help = "h"
+        [request]
+        url = "{{secret.url}}"
+        headers_setting = "headers"
+        [auth]
+        kind = "standard_webhooks"
+        secret = "{{secret.secret}}"
+    "#;
+    let files = [("destination.toml", toml)];
+    let url = "https://hooks.example.com/T/B?x=1";
+    let settings = json!({"url": url, "secret": "whsec_AAAA", "headers": {"X-A": "b"}});
+    let mut with = transformer(&files, settings, None, None);
+    // Not even JSON is needed: nothing looks at it.
+    let event = Bytes::from_static(b"{ \"z\":1,  \"a\":{{secret.url}} }");
+    let Planned::Send {
+        requests,
+        then: None,
+    } = with.event(&event, false)
+    else {
+        panic!()
+    };
+    let line = requests[0].request_line(with.definition());
+    assert_eq!(line, "POST {{secret.url}}", "a secret URL is not shown");
+    let request = with.finish(&requests[0], "msg\r\n1", 5);
+    assert_eq!(request.url, url);
+    assert_eq!(request.body.as_ptr(), event.as_ptr(), "not copied");
+    let names: Vec<&str> = request
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let expected = [
+        "x-a",
+        "content-type",
+        "webhook-signature",
+        "webhook-timestamp",
+        "webhook-id",
+    ];
+    assert_eq!(names, expected);
+    assert!(
+        request
+            .headers
+            .contains(&("webhook-id".to_owned(), "msg1".to_owned()))
+    );
+
+    // Without its secret the signature alone is left out; with a transform the event is written anew.
+    let mut plain = transformer(&files, json!({"url": url}), None, Some("del(.b)"));
+    let request = sent(&mut plain, r#"{"b":1,"a":2}"#);
+    assert_eq!(&request.body[..], br#"{"a":2}"#);
+    let names: Vec<&str> = request
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["content-type", "webhook-timestamp", "webhook-id"]);
+}
+
+#[test]
+fn look_up_then_write() {
+    let toml = format!(
+        "{}\nsteps = [\"event.vrl\", \"write.vrl\"]\nsteps_accept = [404]\n[settings.z]\ntype = \"string\"\nhelp = \"h\"\n",
+        &SECRETIVE[..SECRETIVE.find("[settings").unwrap()]
+    );
+    let first = r#"
+        del(.event.gone)
+        {"requests": [{"method": "GET", "url": "https://a.example.com/find"}], "state": {"n": 1}}"#;
+    let second = r#"
+        if .responses[0].status == 404 { {"filtered": "unknown"} }
+        else { {"url": "https://a.example.com/" + string!(.responses[0].body.id), "body": {"s": .state, "e": .event.gone}} }"#;
+    let files = [
+        ("destination.toml", toml.as_str()),
+        ("event.vrl", first),
+        ("write.vrl", second),
+    ];
+    let mut transformer = transformer(&files, json!({}), None, None);
+    let mut answered = |status, body: &'static [u8]| {
+        let Planned::Send {
+            requests,
+            then: Some(state),
+        } = planned(&mut transformer, r#"{"type":"track","gone":7}"#)
+        else {
+            panic!()
+        };
+        assert_eq!(requests[0].method(), "GET");
+        assert!(transformer.step_accepts(404) && !transformer.step_accepts(500));
+        let response = StepResponse {
+            status,
+            headers: Vec::new(),
+            body: Bytes::from_static(body),
+        };
+        transformer.next_step(state, &[response])
+    };
+    let Planned::Send {
+        requests,
+        then: None,
+    } = answered(200, br#"{"id":"u1"}"#)
+    else {
+        panic!()
+    };
+    assert_eq!(requests[0].url, "https://a.example.com/u1");
+    assert_eq!(&requests[0].body.bytes()[..], br#"{"e":7,"s":{"n":1}}"#);
+    assert!(matches!(
+        answered(404, b""),
+        Planned::Filtered(FilterReason::Destination, _)
+    ));
+    assert!(matches!(
+        answered(200, b"{}"),
+        Planned::Rejected(RejectReason::TransformFailed, _)
+    ));
+}
+
+#[test]
+fn entries_make_a_batch() {
+    let toml = r#"
+        name = "T"
+        category = "t"
+        hosts = ["a.example.com"]
+        gzip = true
+        [batch]
+        events_max = 10
+        bytes_max = 40
+        wait_ms = 1
+        [auth]
+        kind = "query"
+        name = "k&"
+        value = "v w"
+    "#;
+    let event = r#"{"entry": {"v": .event.v}, "group": .event.g}"#;
+    let batch = r#"{"url": "https://a.example.com/b", "body": {"all": .entries, "group": .group}}"#;
+    let files = [
+        ("destination.toml", toml),
+        ("event.vrl", event),
+        ("batch.vrl", batch),
+    ];
+    let mut transformer = transformer(&files, json!({}), None, None);
+    let mut entry = |event: &str| match planned(&mut transformer, event) {
+        Planned::Entry(entry) => entry,
+        other => panic!("{other:?}"),
+    };
+    let (one, two) = (entry(r#"{"v":1,"g":"x"}"#), entry(r#"{"v":2,"g":"x"}"#));
+    let other = entry(r#"{"v":3}"#);
+    assert_eq!(
+        (one.bytes(), one.group(), other.group()),
+        (7, Some("x"), None)
+    );
+    let long = format!(r#"{{"v":"{}"}}"#, "x".repeat(50));
+    assert!(refused(&mut transformer, &long).starts_with("rejected too_large"));
+    assert!(matches!(
+        transformer.batch(vec![one.clone(), other]),
+        Planned::Rejected(RejectReason::BadRequest, _)
+    ));
+    let Planned::Send {
+        requests,
+        then: None,
+    } = transformer.batch(vec![one, two])
+    else {
+        panic!()
+    };
+    let request = transformer.finish(&requests[0], "m", 0);
+    assert_eq!(request.url, "https://a.example.com/b?k%26=v%20w");
+    let mut plain = String::new();
+    std::io::Read::read_to_string(
+        &mut flate2::read::GzDecoder::new(&request.body[..]),
+        &mut plain,
+    )
+    .unwrap();
+    assert_eq!(plain, r#"{"all":[{"v":1},{"v":2}],"group":"x"}"#);
+}
+
+#[test]
+fn a_blackhole_takes_everything() {
+    let toml = "name = \"B\"\ncategory = \"test\"\nsender = \"blackhole\"\nevents = [\"track\"]";
+    let mut transformer = transformer(&[("destination.toml", toml)], json!({}), None, None);
+    let Planned::Send {
+        requests,
+        then: None,
+    } = planned(&mut transformer, r#"{"type":"track"}"#)
+    else {
+        panic!()
+    };
+    assert!(requests.is_empty());
+    assert_eq!(
+        refused(&mut transformer, r#"{"type":"page"}"#),
+        "filtered event_type "
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_event_ends_in_some_plan(text in "\\PC{0,60}", number: f64, depth in 0_usize..70) {
+        let program = r#"{
+            "url": "https://a.example.com/" + encode_path_segment(to_string(.event.s) ?? ""),
+            "headers": {"x-s": .event.s},
+            "query": {"n": .event.n},
+            "body": {"s": upcase(to_string(.event.s) ?? ""), "d": flatten(object(.event.d) ?? {})}
+        }"#;
+        let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+        let mut transformer = transformer(&files, json!({}), None, None);
+        let deep = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        let event = format!(
+            r#"{{"type":"track","s":{},"n":{},"d":{deep}}}"#,
+            json!(text),
+            json!(number)
+        );
+        match planned(&mut transformer, &event) {
+            Planned::Send { requests, .. } => {
+                let request = transformer.finish(&requests[0], "m", 0);
+                proptest::prop_assert!(request.url.starts_with("https://a.example.com/"));
+                for (_, value) in &request.headers {
+                    proptest::prop_assert!(!value.contains(['\r', '\n', '\0']));
+                }
+            }
+            Planned::Rejected(..) | Planned::Filtered(..) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,19 +1,32 @@
 //! How delivery begins: lanes as the store has them, lanes for new connections, threads.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use model::LaneProgress;
-use store::LaneRow;
+use arc_swap::ArcSwap;
+use catalog::Catalog;
+use eventlog::EventLog;
+use model::{ConnectionId, LaneProgress, Offset, Registry, SourceId};
+use store::{LaneKind, LaneRow, NewLane, Store};
 use tokio::runtime;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 
-use super::{
-    Arc, ArcSwap, COMMANDS_MAX, Catalog, Client, Clock, Delivery, Dialer, Error, EventLog,
-    Handle, Inner, LaneKind, LaneSpec, Mutex, NewLane, Offset, Options, Parts, Plans, Pool,
-    Registry, Resolver, Retention, Shard, State, Store, fresh_progress, mpsc, plans, shard_of,
-    tls_connector,
-};
+use super::{COMMANDS_MAX, Delivery, Handle, Inner, State, shard_of};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::dial::{Dialer, tls_connector};
+use crate::http::pool::Pool;
+use crate::http::resolver::Resolver;
+use crate::http::send::Client;
+use crate::lane::LaneSpec;
+use crate::options::Options;
+use crate::plan::{Plans, plans};
+use crate::retention::Retention;
+use crate::shard::{Parts, Shard, fresh_progress};
 
 /// Threads of one shard that read from disk and database what is not in memory.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -38,37 +51,18 @@ pub fn start(
     })?;
     let plans = plans(&registry, &catalog.load(), &options);
     let specs = specs(&log, &store, &plans)?;
-    let redelivering: Vec<_> =
-        store.dead_letter_counts()?.iter().map(|count| count.connection).collect();
+    let redelivering: Vec<_> = store
+        .dead_letter_counts()?
+        .iter()
+        .map(|count| count.connection)
+        .collect();
 
-    let count = options.shards.max(1);
-    let mut specs_of: Vec<Vec<LaneSpec>> = (0..count).map(|_| Vec::new()).collect();
-    for spec in specs {
-        if let Some(specs) = specs_of.get_mut(shard_of(spec.plan.connection.id, count)) {
-            specs.push(spec);
-        }
-    }
-    let clock = Clock::start();
-    let mut shards = Vec::with_capacity(count);
-    for (index, specs) in specs_of.into_iter().enumerate() {
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let queued = redelivering.iter().filter(|id| shard_of(**id, count) == index).copied();
-        let parts = Parts {
-            options: Arc::clone(&options),
-            log: log.clone(),
-            store: store.clone(),
-            growth: log.grew(),
-            commands,
-            clock,
-            seed: Clock::unix().0 ^ u64::try_from(index).unwrap_or_default(),
-            lanes: specs,
-            queued: queued.collect(),
-        };
-        let thread = thread(index, parts, tls.clone())?;
-        shards.push(Handle { commands: sender, thread: Mutex::new(Some(thread)) });
-    }
-    let weak = shards.iter().map(|shard| shard.commands.downgrade()).collect();
-    let interval = std::time::Duration::from_millis(options.retention_interval_ms);
+    let shards = spawn(&options, &log, &store, &tls, specs, &redelivering)?;
+    let weak = shards
+        .iter()
+        .map(|shard| shard.commands.downgrade())
+        .collect();
+    let interval = Duration::from_millis(options.retention_interval_ms);
     let retention = Retention::start(log.clone(), weak, interval)?;
     let live = plans.keys().copied().collect();
     let inner = Inner {
@@ -80,7 +74,53 @@ pub fn start(
         state: tokio::sync::Mutex::new(State { registry, live }),
         retention: Mutex::new(Some(retention)),
     };
-    Ok(Delivery { inner: Arc::new(inner) })
+    Ok(Delivery {
+        inner: Arc::new(inner),
+    })
+}
+
+/// Starts the shards' threads, each with its part of the lanes.
+fn spawn(
+    options: &Arc<Options>,
+    log: &EventLog,
+    store: &Store,
+    tls: &TlsConnector,
+    specs: Vec<LaneSpec>,
+    redelivering: &[ConnectionId],
+) -> Result<Vec<Handle>, Error> {
+    let count = options.shards.max(1);
+    let mut specs_of: Vec<Vec<LaneSpec>> = (0..count).map(|_| Vec::new()).collect();
+    for spec in specs {
+        if let Some(specs) = specs_of.get_mut(shard_of(spec.plan.connection.id, count)) {
+            specs.push(spec);
+        }
+    }
+    let clock = Clock::start();
+    let mut shards = Vec::with_capacity(count);
+    for (index, specs) in specs_of.into_iter().enumerate() {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let queued = redelivering
+            .iter()
+            .filter(|id| shard_of(**id, count) == index)
+            .copied();
+        let parts = Parts {
+            options: Arc::clone(options),
+            log: log.clone(),
+            store: store.clone(),
+            growth: log.grew(),
+            commands,
+            clock,
+            seed: Clock::unix().0 ^ u64::try_from(index).unwrap_or_default(),
+            lanes: specs,
+            queued: queued.collect(),
+        };
+        let thread = thread(index, parts, tls.clone())?;
+        shards.push(Handle {
+            commands: sender,
+            thread: Mutex::new(Some(thread)),
+        });
+    }
+    Ok(shards)
 }
 
 /// All lanes to begin with: those that the store has, and new ones for new connections.
@@ -104,18 +144,34 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             staggered: true,
         });
     }
-    let mut new: Vec<_> = plans.keys().filter(|id| !live.contains(id)).copied().collect();
+    let mut new: Vec<_> = plans
+        .keys()
+        .filter(|id| !live.contains(id))
+        .copied()
+        .collect();
     new.sort_unstable();
     // A lane that was lost with the database begins with the oldest record, and repeats; that of
     // a new connection begins with what comes from now on.
     let lost: HashSet<_> = store.lost_connections()?.into_iter().collect();
-    let start_of = |id| if lost.contains(id) { log.first() } else { log.end() };
+    let start_of = |id| {
+        if lost.contains(id) {
+            log.first()
+        } else {
+            log.end()
+        }
+    };
     let new: Vec<NewLane> = new
         .iter()
-        .map(|id| NewLane { connection: *id, kind: LaneKind::Live, start: start_of(id) })
+        .map(|id| NewLane {
+            connection: *id,
+            kind: LaneKind::Live,
+            start: start_of(id),
+        })
         .collect();
     for (lane, id) in new.iter().zip(store.add_lanes(&new)?) {
-        let Some(plan) = plans.get(&lane.connection) else { continue };
+        let Some(plan) = plans.get(&lane.connection) else {
+            continue;
+        };
         specs.push(LaneSpec {
             plan: Arc::clone(plan),
             kind: LaneKind::Live,
@@ -128,7 +184,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
 }
 
 /// The progress to go on with.
-fn restored(row: LaneRow, stream: model::SourceId, log: &EventLog) -> LaneProgress {
+fn restored(row: LaneRow, stream: SourceId, log: &EventLog) -> LaneProgress {
     let mut progress = row.progress;
     if row.damaged && row.kind != LaneKind::Redelivery {
         // How the jobs below the cursor ended is not known any more, only that they ended. They
@@ -139,11 +195,7 @@ fn restored(row: LaneRow, stream: model::SourceId, log: &EventLog) -> LaneProgre
     progress
 }
 
-fn thread(
-    index: usize,
-    parts: Parts,
-    tls: TlsConnector,
-) -> Result<std::thread::JoinHandle<()>, Error> {
+fn thread(index: usize, parts: Parts, tls: TlsConnector) -> Result<JoinHandle<()>, Error> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -174,5 +226,9 @@ fn client(options: &Options, tls: TlsConnector) -> Client {
         options: options.dial.clone(),
     };
     let pool = Pool::new(options.pool.clone());
-    Client { dialer, pool, response_bytes_max: options.response_bytes_max }
+    Client {
+        dialer,
+        pool,
+        response_bytes_max: options.response_bytes_max,
+    }
 }

@@ -52,6 +52,9 @@ impl Default for DialOptions {
     }
 }
 
+/// What hyper needs at least.
+const BUFFER_BYTES_LEAST: usize = 8 * 1024;
+
 type Connection = http1::Connection<TokioIo<Socket>, Full<Bytes>>;
 
 /// One open connection. Its attempt drives it: no task of its own, so dropping it (a timeout, a
@@ -103,7 +106,9 @@ impl Dialer {
     /// # Errors
     /// No connection: nothing of the request was sent.
     pub async fn dial(&self, place: &Place, phase: &dyn Fn(Phase)) -> Result<Link, Failed> {
-        let host = place.host().map_err(|error| Failed::new(Failure::Dns, error.to_string()))?;
+        let host = place
+            .host()
+            .map_err(|error| Failed::new(Failure::Dns, error.to_string()))?;
         phase(Phase::Resolving);
         let addresses = match (literal(&host), &host) {
             (Some(ip), _) => vec![ip],
@@ -113,7 +118,9 @@ impl Dialer {
         phase(Phase::Connecting);
         let stream = self.connect(&addresses, place).await?;
         // The kernel knows best whom we reached.
-        let peer = stream.peer_addr().map_err(|e| Failed::connecting(&e, place.authority.host()))?;
+        let peer = stream
+            .peer_addr()
+            .map_err(|e| Failed::connecting(&e, place.authority.host()))?;
         self.judge(peer, place)?;
         // A request is one write: waiting for more only adds delay. A failure costs latency alone.
         let _ = stream.set_nodelay(true);
@@ -128,7 +135,10 @@ impl Dialer {
     fn judge(&self, address: SocketAddr, place: &Place) -> Result<(), Failed> {
         self.egress.judge(address, place.tls).map_err(|refusal| {
             tracing::warn!(host = place.authority.host(), %address, %refusal, "egress blocked");
-            Failed::new(Failure::Blocked, format!("{}: {refusal}", place.authority.host()))
+            Failed::new(
+                Failure::Blocked,
+                format!("{}: {refusal}", place.authority.host()),
+            )
         })
     }
 
@@ -149,7 +159,11 @@ impl Dialer {
         for (index, address) in allowed.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let behind = u32::try_from(allowed.len() - index).unwrap_or(u32::MAX);
-            let share = if behind > 1 { left / behind.min(4) } else { left };
+            let share = if behind > 1 {
+                left / behind.min(4)
+            } else {
+                left
+            };
             match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => {
@@ -184,8 +198,15 @@ impl Dialer {
         let limit = Duration::from_millis(self.options.tls_timeout_ms);
         match tokio::time::timeout(limit, self.tls.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                Err(Failed::new(Failure::Tls, format!("TLS with {host}: {error}")))
+            Ok(Err(error))
+                if error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+            {
+                Err(Failed::new(
+                    Failure::Tls,
+                    format!("TLS with {host}: {error}"),
+                ))
             }
             Ok(Err(error)) => Err(Failed::connecting(&error, &format!("{host} (TLS)"))),
             Err(_) => {
@@ -197,16 +218,28 @@ impl Dialer {
 
     async fn link(&self, transport: Transport) -> Result<Link, Failed> {
         let received = Arc::new(AtomicU64::new(0));
-        let socket = Socket { transport, received: Arc::clone(&received) };
+        let socket = Socket {
+            transport,
+            received: Arc::clone(&received),
+        };
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(self.options.buffer_bytes_max)
+            .max_buf_size(self.options.buffer_bytes_max.max(BUFFER_BYTES_LEAST))
             .max_header_size(self.options.response_head_bytes_max)
             .handshake(TokioIo::new(socket))
             .await
             .map_err(|error| Failed::new(Failure::Connect, error.to_string()))?;
         let now = Instant::now();
-        let driver = Driver { connection: Box::pin(connection), ended: false };
-        Ok(Link { sender, driver, received, opened_at: now, used_at: now })
+        let driver = Driver {
+            connection: Box::pin(connection),
+            ended: false,
+        };
+        Ok(Link {
+            sender,
+            driver,
+            received,
+            opened_at: now,
+            used_at: now,
+        })
     }
 }
 
@@ -215,7 +248,9 @@ impl Dialer {
 /// # Errors
 /// The file cannot be read, or holds no certificate.
 pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(path) = &policy.extra_ca_pem {
         let pem = std::fs::read(path)?;
         let before = roots.len();

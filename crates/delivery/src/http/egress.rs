@@ -105,9 +105,10 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 /// What kind of address it is, where it is not plain global unicast.
 fn not_global(ip: IpAddr) -> Option<&'static str> {
     match ip {
-        IpAddr::V4(ip) => {
-            NOT_GLOBAL_V4.iter().find(|(range, _)| range.contains(&ip)).map(|(_, kind)| *kind)
-        }
+        IpAddr::V4(ip) => NOT_GLOBAL_V4
+            .iter()
+            .find(|(range, _)| range.contains(&ip))
+            .map(|(_, kind)| *kind),
         IpAddr::V6(ip) => {
             if let Some((_, kind)) = NOT_GLOBAL_V6.iter().find(|(range, _)| range.contains(&ip)) {
                 return Some(kind);

@@ -30,7 +30,12 @@ pub struct PoolOptions {
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self { idle_ms_max: 30_000, age_ms_max: 300_000, idle_per_place_max: 64, idle_max: 1_024 }
+        Self {
+            idle_ms_max: 30_000,
+            age_ms_max: 300_000,
+            idle_per_place_max: 64,
+            idle_max: 1_024,
+        }
     }
 }
 
@@ -50,13 +55,20 @@ struct Shelf {
 impl Pool {
     #[must_use]
     pub fn new(options: PoolOptions) -> Self {
-        Self { options, idle: RefCell::default(), count: Cell::new(0) }
+        Self {
+            options,
+            idle: RefCell::default(),
+            count: Cell::new(0),
+        }
     }
 
     /// Takes the idle connection that was used last, if there is one that is young enough.
     pub fn take(&self, destination: DestinationId, place: &Place, now: Instant) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
-        let shelf = idle.get_mut(&destination)?.iter_mut().find(|shelf| shelf.place == *place)?;
+        let shelf = idle
+            .get_mut(&destination)?
+            .iter_mut()
+            .find(|shelf| shelf.place == *place)?;
         while let Some(link) = shelf.links.pop() {
             self.count.set(self.count.get() - 1);
             if self.is_fresh(&link, now) {
@@ -74,12 +86,18 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         let shelves = idle.entry(destination).or_default();
-        let shelf = match shelves.iter().position(|shelf| shelf.place == place) {
-            Some(index) => &mut shelves[index],
-            None => {
-                shelves.push(Shelf { place, links: Vec::new() });
-                shelves.last_mut().expect("pushed just now")
-            }
+        let at = shelves
+            .iter()
+            .position(|shelf| shelf.place == place)
+            .unwrap_or_else(|| {
+                shelves.push(Shelf {
+                    place,
+                    links: Vec::new(),
+                });
+                shelves.len() - 1
+            });
+        let Some(shelf) = shelves.get_mut(at) else {
+            return;
         };
         if shelf.links.len() < self.options.idle_per_place_max {
             shelf.links.push(link);

@@ -40,7 +40,9 @@ pub struct Place {
 impl Place {
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(if self.tls { 443 } else { 80 })
+        self.authority
+            .port_u16()
+            .unwrap_or(if self.tls { 443 } else { 80 })
     }
 
     /// The host in its one canonical form: `0x7f.1` is the address 127.0.0.1.
@@ -85,7 +87,9 @@ pub fn prepare(
         _ => return Err(BadRequest::Scheme),
     };
     let parts = uri.into_parts();
-    let authority = parts.authority.ok_or_else(|| BadRequest::Url("it has no host".to_owned()))?;
+    let authority = parts
+        .authority
+        .ok_or_else(|| BadRequest::Url("it has no host".to_owned()))?;
     if authority.as_str().contains('@') {
         return Err(BadRequest::UserInfo);
     }
@@ -100,7 +104,10 @@ pub fn prepare(
         None => Uri::from_static("/"),
     };
     place_headers(request.headers_mut(), &authority, headers)?;
-    Ok(Prepared { place: Place { tls, authority }, request })
+    Ok(Prepared {
+        place: Place { tls, authority },
+        request,
+    })
 }
 
 /// The common URL is parsed without copying; what that strict parser refuses (a name in another

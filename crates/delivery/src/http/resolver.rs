@@ -87,7 +87,10 @@ impl Resolver {
                 let detail = format!("name {host:?} was not answered within {waited} ms");
                 Err(Failed::new(Failure::Dns, detail))
             }
-            Ok(Err(error)) => Err(Failed::new(class(&error), format!("name {host:?}: {error}"))),
+            Ok(Err(error)) => Err(Failed::new(
+                class(&error),
+                format!("name {host:?}: {error}"),
+            )),
             Ok(Ok(answer)) => {
                 let addresses = interleave(answer.iter(), self.addresses_max);
                 if addresses.is_empty() {
@@ -109,8 +112,10 @@ fn build(options: &ResolverOptions) -> Result<TokioResolver, NetError> {
                 connection.port = address.port();
                 connection
             };
-            let connections =
-                vec![at_port(ConnectionConfig::udp()), at_port(ConnectionConfig::tcp())];
+            let connections = vec![
+                at_port(ConnectionConfig::udp()),
+                at_port(ConnectionConfig::tcp()),
+            ];
             NameServerConfig::new(address.ip(), true, connections)
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
@@ -148,7 +153,11 @@ fn interleave(addresses: impl Iterator<Item = IpAddr>, max: usize) -> Vec<IpAddr
     let (mut v6, mut v4) = (Vec::new(), Vec::new());
     // An answer may hold a thousand addresses: look at no more than could be used.
     for address in addresses.take(max.saturating_mul(4)) {
-        if address.is_ipv6() { v6.push(address) } else { v4.push(address) }
+        if address.is_ipv6() {
+            v6.push(address)
+        } else {
+            v4.push(address)
+        }
     }
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     let mut mixed = Vec::with_capacity(max);

@@ -111,24 +111,24 @@ impl Client {
         let status = response.status().as_u16();
         phase.set(Phase::Reading { status });
         let (head, body) = response.into_parts();
-        if body.is_end_stream() {
-            let answer = Answer { status, headers: head.headers, body: Bytes::new(), truncated: false };
-            self.keep(destination, place, link).await;
-            return Sent::Answered(answer);
-        }
         partial.set(Some(head.headers));
         let read = self.read_body(&mut link, body).await;
         let headers = partial.take().unwrap_or_default();
-        match read {
-            Ok(body) => {
-                self.keep(destination, place, link).await;
-                Sent::Answered(Answer { status, headers, body, truncated: false })
-            }
-            Err(Broken { body, readable: true, .. }) => {
-                Sent::Answered(Answer { status, headers, body, truncated: true })
-            }
-            Err(Broken { detail, .. }) => cut_off(status, headers, detail),
+        let truncated = match &read {
+            Ok(_) => false,
+            Err(broken) if broken.readable => true,
+            Err(broken) => return cut_off(status, headers, &broken.detail),
+        };
+        if !truncated {
+            self.keep(destination, place, link).await;
         }
+        let body = read.unwrap_or_else(|broken| broken.body);
+        Sent::Answered(Answer {
+            status,
+            headers,
+            body,
+            truncated,
+        })
     }
 
     /// An idle connection that the other side has not closed yet, as far as this side can know.
@@ -150,6 +150,9 @@ impl Client {
     }
 
     async fn read_body(&self, link: &mut Link, body: Incoming) -> Result<Bytes, Broken> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
         let mut body = pin!(body);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
@@ -175,17 +178,29 @@ impl Client {
                         || "the connection closed".to_owned(),
                         |error| explain(&error),
                     );
-                    return Err(Broken { body: joined(first, rest), readable, detail });
+                    return Err(Broken {
+                        body: joined(first, rest),
+                        readable,
+                        detail,
+                    });
                 }
             };
             let room = self.response_bytes_max.saturating_sub(so_far);
             if data.len() > room {
                 rest.extend_from_slice(data.get(..room).unwrap_or_default());
                 let detail = "the body is too long".to_owned();
-                return Err(Broken { body: joined(first, rest), readable: true, detail });
+                return Err(Broken {
+                    body: joined(first, rest),
+                    readable: true,
+                    detail,
+                });
             }
             // Most answers are one piece: it is kept as it came, without a copy.
-            if so_far == 0 { first = data } else { rest.extend_from_slice(&data) }
+            if so_far == 0 {
+                first = data
+            } else {
+                rest.extend_from_slice(&data)
+            }
         }
     }
 }
@@ -220,9 +235,10 @@ impl Lost {
         let host = place.authority.host();
         match self {
             Self::Unsent(why) => Failed::new(Failure::Connect, format!("{host}: {why}")),
-            Self::Sent(why) => {
-                Failed::new(Failure::Indeterminate, format!("{host} gave no answer: {why}"))
-            }
+            Self::Sent(why) => Failed::new(
+                Failure::Indeterminate,
+                format!("{host} gave no answer: {why}"),
+            ),
         }
     }
 }
@@ -239,7 +255,11 @@ async fn request_on(
             Poll::Ready(Err(mut error)) => {
                 let unsent = error.take_message().is_some();
                 let why = explain(error.error());
-                Poll::Ready(Err(if unsent { Lost::Unsent(why) } else { Lost::Sent(why) }))
+                Poll::Ready(Err(if unsent {
+                    Lost::Unsent(why)
+                } else {
+                    Lost::Sent(why)
+                }))
             }
             Poll::Pending if ended => {
                 Poll::Ready(Err(Lost::Sent("the connection closed".to_owned())))
@@ -267,7 +287,7 @@ fn timed_out(phase: Phase, partial: Option<HeaderMap>, timeout: Duration) -> Sen
         Phase::Sending => (Failure::Indeterminate, "no answer"),
         Phase::Reading { status } => {
             let detail = format!("no whole answer in {waited} ms");
-            return cut_off(status, partial.unwrap_or_default(), detail);
+            return cut_off(status, partial.unwrap_or_default(), &detail);
         }
     };
     Sent::Failed(Failed::new(failure, format!("{what} in {waited} ms")))
@@ -275,12 +295,17 @@ fn timed_out(phase: Phase, partial: Option<HeaderMap>, timeout: Duration) -> Sen
 
 /// An answer whose body never ended. A refusal stands as it is; "done" does not, as the part that
 /// is missing may have said which events were not.
-fn cut_off(status: u16, headers: HeaderMap, detail: String) -> Sent {
+fn cut_off(status: u16, headers: HeaderMap, detail: &str) -> Sent {
     if (200..300).contains(&status) {
         let detail = format!("answer {status} was cut off: {detail}");
         return Sent::Failed(Failed::new(Failure::Indeterminate, detail));
     }
-    Sent::Answered(Answer { status, headers, body: Bytes::new(), truncated: true })
+    Sent::Answered(Answer {
+        status,
+        headers,
+        body: Bytes::new(),
+        truncated: true,
+    })
 }
 
 /// The other side sent something that is no chunk: its words stand as far as they were readable.
@@ -303,7 +328,6 @@ fn explain(error: &hyper::Error) -> String {
         None => error.to_string(),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

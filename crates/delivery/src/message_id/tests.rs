@@ -7,10 +7,19 @@ fn only_the_events_own_member_counts() {
     for (event, expected) in [
         (r#"{"messageId":"m1"}"#, Some("m1")),
         (r#"{"type":"track","messageId" : "m1","x":1}"#, Some("m1")),
-        (r#"{"properties":{"messageId":"inner"},"messageId":"outer"}"#, Some("outer")),
-        (r#"{"list":[{"messageId":"inner"}],"messageId":"outer"}"#, Some("outer")),
+        (
+            r#"{"properties":{"messageId":"inner"},"messageId":"outer"}"#,
+            Some("outer"),
+        ),
+        (
+            r#"{"list":[{"messageId":"inner"}],"messageId":"outer"}"#,
+            Some("outer"),
+        ),
         (r#"{"name":"messageId","messageId":"m"}"#, Some("m")),
-        (r#"{"a":"\"messageId\":\"no\"","messageId":"yes"}"#, Some("yes")),
+        (
+            r#"{"a":"\"messageId\":\"no\"","messageId":"yes"}"#,
+            Some("yes"),
+        ),
         (r#"{"messageId":"a\"b\u00e9"}"#, Some("a\"bé")),
         (r#"{"messageId":7}"#, None),
         (r#"{"messageId":"#, None),

@@ -15,7 +15,6 @@ name = "Test webhook"
 category = "testing"
 docs = "https://example.com"
 payload = "event"
-hosts = ["*setting:url"]
 rate_limit_per_s = 100
 [settings.url]
 type = "url"
@@ -73,12 +72,21 @@ fn what_cannot_work_says_why_and_stops_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = catalog(dir.path());
     let url = json!({"url": "https://example.com/"});
-    assert_eq!(problem(&registry("hook", url.clone(), Policy::default()), &catalog), None);
+    assert_eq!(
+        problem(&registry("hook", url.clone(), Policy::default()), &catalog),
+        None
+    );
     let unknown = problem(&registry("hok", url.clone(), Policy::default()), &catalog).unwrap();
-    assert!(unknown.contains("\"hok\"") && unknown.contains("\"hook\""), "{unknown}");
+    assert!(
+        unknown.contains("\"hok\"") && unknown.contains("\"hook\""),
+        "{unknown}"
+    );
     let missing = problem(&registry("hook", json!({}), Policy::default()), &catalog).unwrap();
     assert!(missing.contains("url"), "{missing}");
-    let policy = Policy { rate_limit_per_s: Some(-1.0), ..Policy::default() };
+    let policy = Policy {
+        rate_limit_per_s: Some(-1.0),
+        ..Policy::default()
+    };
     let policy = problem(&registry("hook", url, policy), &catalog).unwrap();
     assert!(policy.contains("rate_limit_per_s"), "{policy}");
 }
@@ -89,7 +97,9 @@ fn an_operator_narrows_what_the_definition_declares() {
     let catalog = catalog(dir.path());
     let policy = |policy| {
         let registry = registry("hook", json!({"url": "https://example.com/"}), policy);
-        plans(&registry, &catalog, &Options::default())[&ConnectionId(1)].policy.clone()
+        plans(&registry, &catalog, &Options::default())[&ConnectionId(1)]
+            .policy
+            .clone()
     };
     let default = policy(Policy::default());
     assert_eq!(default.rate_limit_per_s, Some(100.0));
@@ -101,5 +111,8 @@ fn an_operator_narrows_what_the_definition_declares() {
         ..Policy::default()
     });
     assert_eq!((own.concurrency_max, own.concurrency_init), (2, 2));
-    assert_eq!((own.rate_limit_per_s, own.expiry_us), (Some(3.0), 60_000_000));
+    assert_eq!(
+        (own.rate_limit_per_s, own.expiry_us),
+        (Some(3.0), 60_000_000)
+    );
 }

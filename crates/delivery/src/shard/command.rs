@@ -14,18 +14,36 @@ use crate::plan::Plans;
 
 pub(crate) enum Command {
     /// Lanes to serve from now on.
-    Add { lanes: Vec<LaneSpec>, done: oneshot::Sender<()> },
+    Add {
+        lanes: Vec<LaneSpec>,
+        done: oneshot::Sender<()>,
+    },
     /// A new configuration: plans of this shard's connections. Lanes of others are removed.
-    Apply { plans: Plans, done: oneshot::Sender<Applied> },
+    Apply {
+        plans: Plans,
+        done: oneshot::Sender<Applied>,
+    },
     /// All lanes, or those of one connection.
-    Status { connection: Option<ConnectionId>, reply: oneshot::Sender<Vec<LaneStatus>> },
-    Steer { connection: ConnectionId, steer: Steer, done: oneshot::Sender<()> },
+    Status {
+        connection: Option<ConnectionId>,
+        reply: oneshot::Sender<Vec<LaneStatus>>,
+    },
+    Steer {
+        connection: ConnectionId,
+        steer: Steer,
+        done: oneshot::Sender<()>,
+    },
     /// The connection has queued dead letters.
     Redeliver { connection: ConnectionId },
     /// The lowest durable cursor of each stream: everything below it is settled for good.
-    Cursors { reply: oneshot::Sender<HashMap<SourceId, Offset>> },
+    Cursors {
+        reply: oneshot::Sender<HashMap<SourceId, Offset>>,
+    },
     /// Finish what is under way within the time, save everything, and end.
-    Drain { within: Duration, done: oneshot::Sender<()> },
+    Drain {
+        within: Duration,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// What a person may do with a lane.
@@ -59,7 +77,11 @@ impl Shard {
             Command::Status { connection, reply } => {
                 let _ = reply.send(self.statuses(connection));
             }
-            Command::Steer { connection, steer, done } => {
+            Command::Steer {
+                connection,
+                steer,
+                done,
+            } => {
                 self.steer(connection, steer);
                 let _ = done.send(());
             }
@@ -91,7 +113,13 @@ impl Shard {
         for (lane, enabled) in lanes {
             match steer {
                 Steer::Hold => {
-                    self.step(Input::Hold { lane, reason: HoldReason::Operator }, None);
+                    self.step(
+                        Input::Hold {
+                            lane,
+                            reason: HoldReason::Operator,
+                        },
+                        None,
+                    );
                 }
                 // What the configuration switches off, only the configuration switches on.
                 Steer::Resume if enabled => self.step(Input::Resume { lane }, None),

@@ -31,8 +31,18 @@ impl Shard {
                 from
             }
         };
-        let offsets = found.iter().map(|r| Fetch { offset: r.offset, bytes: r.bytes }).collect();
-        self.ready.push_back(Event::Input(Input::Fetched { lane: id, offsets, scanned_to }));
+        let offsets = found
+            .iter()
+            .map(|r| Fetch {
+                offset: r.offset,
+                bytes: r.bytes,
+            })
+            .collect();
+        self.ready.push_back(Event::of(Input::Fetched {
+            lane: id,
+            offsets,
+            scanned_to,
+        }));
     }
 
     fn look(
@@ -42,26 +52,25 @@ impl Shard {
         max: usize,
         found: &mut Vec<RecordRef>,
     ) -> Result<Offset, eventlog::Error> {
-        let Some(lane) = self.lanes.get_mut(&id) else { return Ok(from) };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return Ok(from);
+        };
         let (stream, log) = (lane.stream(), &self.log);
         let until = match lane.kind {
             LaneKind::Replay { to, .. } => to,
             _ => Offset::MAX,
         };
-        let seen = match lane.seen {
-            Some(seen) => seen,
-            None => log.stream_count_before(stream, from)?,
-        };
         // What retention has removed cannot be asked for.
         let first = log.first().min(until);
         let lost = if from < first {
-            log.stream_count_before(stream, first)?.saturating_sub(seen)
+            log.stream_count_before(stream, first)?
+                .saturating_sub(lane.seen)
         } else {
             0
         };
         let scanned_to = log.offsets(stream, from.max(first), max, found)?.min(until);
         found.retain(|record| record.offset < until);
-        lane.seen = Some(seen + lost + u64::try_from(found.len()).unwrap_or_default());
+        lane.seen += lost + u64::try_from(found.len()).unwrap_or_default();
         if lost > 0 {
             lane.lose(lost, Clock::unix());
         }
@@ -69,7 +78,9 @@ impl Shard {
     }
 
     fn fetch_queued(&mut self, id: LaneId, from: Offset, max: usize) {
-        let Some(lane) = self.lanes.get(&id) else { return };
+        let Some(lane) = self.lanes.get(&id) else {
+            return;
+        };
         let connection = lane.connection();
         let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
@@ -82,7 +93,10 @@ impl Shard {
                         offset: Offset(id),
                         bytes,
                     });
-                    (offsets.collect(), last.filter(|_| more).unwrap_or(END_OF_QUEUE))
+                    (
+                        offsets.collect(),
+                        last.filter(|_| more).unwrap_or(END_OF_QUEUE),
+                    )
                 }
                 Ok(Err(error)) => {
                     tracing::error!(%error, "queued dead letters could not be read");
@@ -90,7 +104,11 @@ impl Shard {
                 }
                 Err(_) => (Vec::new(), from),
             };
-            inbox.push(Event::Input(Input::Fetched { lane: id, offsets, scanned_to }));
+            inbox.push(Event::of(Input::Fetched {
+                lane: id,
+                offsets,
+                scanned_to,
+            }));
         });
     }
 }

@@ -51,10 +51,8 @@ impl Shard {
             LaneKind::Redelivery => (END_OF_QUEUE, Some(END_OF_QUEUE)),
         };
         let (progress, staggered) = (spec.progress.clone(), spec.staggered);
-        let base = self.base(&spec);
-        let seen = self.seen_before_retention(&spec, base);
-        let mut lane = Lane::new(spec, base, now, Clock::unix());
-        lane.seen = seen;
+        let counts = self.counts_of(&spec);
+        let lane = Lane::new(spec, counts, now, Clock::unix());
         let input = Input::AddLane {
             lane: lane.id,
             group: lane.stream().0,
@@ -80,43 +78,48 @@ impl Shard {
         self.hold_if_unfit(id);
     }
 
-    /// How many records of its stream came before the lane. The log counts exactly from its first
-    /// retained record on; a lane that began before that knows how many of its own it has settled.
-    fn base(&self, spec: &LaneSpec) -> u64 {
-        if spec.kind == LaneKind::Redelivery || spec.start == Offset::ZERO {
-            return 0;
+    /// How many records of its stream came before the lane began, and how many before its cursor:
+    /// those it has seen. The log counts exactly from its first retained record on; below that, a
+    /// lane knows how many of its own it has settled.
+    fn counts_of(&self, spec: &LaneSpec) -> (u64, u64) {
+        if spec.kind == LaneKind::Redelivery {
+            return (0, 0);
         }
         let stream = spec.plan.connection.source;
-        let before = |offset| self.log.stream_count_before(stream, offset).unwrap_or_default();
-        let first = self.log.first();
-        if spec.start >= first {
-            return before(spec.start);
-        }
-        let progress = &spec.progress;
-        let above = u64::try_from(progress.settled_above.len()).unwrap_or_default();
-        let below = progress.counts.settled().saturating_sub(above);
-        before(progress.cursor.max(first)).saturating_sub(below)
-    }
-
-    /// What a lane has seen of the records that retention has removed: those that it has settled,
-    /// or has parked. `None` where retention has removed nothing that it still needs.
-    fn seen_before_retention(&self, spec: &LaneSpec, base: u64) -> Option<u64> {
-        let first = self.log.first();
-        let progress = &spec.progress;
-        if spec.kind == LaneKind::Redelivery || progress.cursor >= first {
-            return None;
-        }
-        let above = progress.settled_above.len();
-        let removed = progress.settled_above.iter().filter(|offset| **offset < first).count()
-            + progress.parked.iter().filter(|job| job.offset < first).count();
+        let before = |offset| {
+            self.log
+                .stream_count_before(stream, offset)
+                .unwrap_or_default()
+        };
+        let (first, progress) = (self.log.first(), &spec.progress);
         let count = |n: usize| u64::try_from(n).unwrap_or_default();
-        let below = progress.counts.settled().saturating_sub(count(above));
-        Some(base + below + count(removed))
+        let settled_below = progress
+            .counts
+            .settled()
+            .saturating_sub(count(progress.settled_above.len()));
+        let base = if spec.start == Offset::ZERO {
+            0
+        } else if spec.start >= first {
+            before(spec.start)
+        } else {
+            before(progress.cursor.max(first)).saturating_sub(settled_below)
+        };
+        if progress.cursor >= first {
+            return (base, before(progress.cursor));
+        }
+        let removed = progress
+            .settled_above
+            .iter()
+            .filter(|offset| **offset < first)
+            .count();
+        (base, base + settled_below + count(removed))
     }
 
     /// Holds a lane that its configuration does not let work.
     fn hold_if_unfit(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
         let problem = lane.plan.work.as_ref().err().cloned();
         let reason = match problem {
             Some(problem) => {
@@ -135,14 +138,23 @@ impl Shard {
         if let Some(lane) = self.lanes.get(&id) {
             tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
         }
-        self.step(Input::Hold { lane: id, reason: HoldReason::Definition }, None);
+        self.step(
+            Input::Hold {
+                lane: id,
+                reason: HoldReason::Definition,
+            },
+            None,
+        );
     }
 
     /// Takes over a new configuration. Attempts under way keep the transformer they have.
     pub(super) fn apply(&mut self, plans: Plans) -> Applied {
         let mut applied = Applied::default();
-        let lanes: Vec<(LaneId, ConnectionId)> =
-            self.lanes.values().map(|lane| (lane.id, lane.connection())).collect();
+        let lanes: Vec<(LaneId, ConnectionId)> = self
+            .lanes
+            .values()
+            .map(|lane| (lane.id, lane.connection()))
+            .collect();
         for (id, connection) in lanes {
             match plans.get(&connection) {
                 Some(plan) => {
@@ -161,7 +173,9 @@ impl Shard {
 
     /// Gives a lane its new plan. False where nothing has changed.
     fn replan(&mut self, id: LaneId, plan: Arc<Plan>) -> bool {
-        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return false;
+        };
         let same_work = plan.works_as(&lane.plan);
         let same_policy = plan.policy == lane.plan.policy;
         let same_switch = plan.is_enabled() == lane.plan.is_enabled();
@@ -185,7 +199,9 @@ impl Shard {
     }
 
     fn remove_lane(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.remove(&id) else { return };
+        let Some(lane) = self.lanes.remove(&id) else {
+            return;
+        };
         self.live.retain(|_, live| *live != id);
         if lane.kind == LaneKind::Redelivery {
             self.redelivering.remove(&lane.connection());
@@ -195,19 +211,27 @@ impl Shard {
 
     /// A replay or redelivery has done all it had to do.
     pub(super) fn completed(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.remove(&id) else { return };
+        let Some(lane) = self.lanes.remove(&id) else {
+            return;
+        };
         tracing::info!(lane = id.0, connection = %lane.plan.connection.name, "lane completed");
         let redelivery_of = (lane.kind == LaneKind::Redelivery).then(|| lane.connection());
-        self.ready.push_back(Event::Input(Input::RemoveLane { lane: id }));
+        self.ready
+            .push_back(Event::of(Input::RemoveLane { lane: id }));
         self.ledger.finish(id, redelivery_of, self.clock.mono());
     }
 
     pub(super) fn state_changed(&mut self, id: LaneId, state: LaneState) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
         lane.state = state;
         lane.state_since = Clock::unix();
         let connection = &lane.plan.connection.name;
-        let last_error = lane.figures.as_ref().and_then(|figures| figures.last_error.as_deref());
+        let last_error = lane
+            .figures
+            .as_ref()
+            .and_then(|figures| figures.last_error.as_deref());
         match state {
             LaneState::Held { reason } => {
                 let reason = reason.as_str();
@@ -222,14 +246,13 @@ impl Shard {
 
     /// Looks whether the connection has queued dead letters and no lane for them, and makes one.
     pub(super) fn look_for_queued(&mut self, connection: ConnectionId) {
-        let at_work = self.lanes.values().any(|lane| {
-            lane.kind == LaneKind::Redelivery && lane.connection() == connection
-        });
         // A lane at work looks again itself when it is done.
-        if at_work || self.draining {
+        if self.redelivering.contains(&connection) || self.draining {
             return;
         }
-        let Some(plan) = self.live_plan(connection) else { return };
+        let Some(plan) = self.live_plan(connection) else {
+            return;
+        };
         self.redelivering.insert(connection);
         let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
@@ -253,6 +276,7 @@ impl Shard {
         });
     }
 
+    /// The connection's redelivery lane is done, or could not be made: looks once more.
     pub(super) fn redeliver(&mut self, connection: ConnectionId) {
         self.redelivering.remove(&connection);
         self.look_for_queued(connection);

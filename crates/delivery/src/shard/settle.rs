@@ -19,7 +19,9 @@ impl Shard {
         attempts: u32,
         done: Option<&Done>,
     ) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
         let unix = Clock::unix();
         let done = done.filter(|done| done.lane == id);
         let job = done.and_then(|done| done.jobs.iter().find(|loaded| loaded.job.offset == offset));
@@ -47,8 +49,12 @@ impl Shard {
         done: Option<&Done>,
         died_at: UnixMillis,
     ) {
-        let (Outcome::Rejected(reason) | Outcome::Expired(reason)) = outcome else { return };
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let (Outcome::Rejected(reason) | Outcome::Expired(reason)) = outcome else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
         let job = done.and_then(|done| done.jobs.iter().find(|loaded| loaded.job.offset == offset));
         let (event, received_at) = match job {
             Some(job) => (job.event.clone(), job.received_at),
@@ -62,7 +68,10 @@ impl Shard {
                 }
             },
         };
-        let detail = match done.map(|done| done.report.detail.as_ref()).filter(|d| !d.is_empty()) {
+        let detail = match done
+            .map(|done| done.report.detail.as_ref())
+            .filter(|d| !d.is_empty())
+        {
             Some(detail) => detail.to_owned(),
             None => lane.figures().last_error.clone().unwrap_or_default(),
         };
@@ -76,7 +85,9 @@ impl Shard {
             expired: matches!(outcome, Outcome::Expired(_)),
             detail: cut(detail, DeadLetter::DETAIL_BYTES_MAX),
             status: done.and_then(|done| done.report.status),
-            response: done.map(|done| done.report.response.clone()).filter(|r| !r.is_empty()),
+            response: done
+                .map(|done| done.report.response.clone())
+                .filter(|r| !r.is_empty()),
             attempts,
             received_at,
             died_at,
@@ -93,16 +104,26 @@ impl Shard {
         at: UnixMillis,
     ) {
         let now = self.clock.mono();
-        let Some(lane) = self.lanes.get_mut(&done.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&done.lane) else {
+            return;
+        };
         let (Some(request), Some(job)) = (done.report.request.take(), done.jobs.first()) else {
             return;
         };
-        let Ok(work) = lane.plan.work.clone() else { return };
+        let Ok(work) = lane.plan.work.clone() else {
+            return;
+        };
         let figures = lane.figures();
         let (last, every_ms) = if failed {
-            (&mut figures.sampled_failed_at, self.options.sample_failed_ms)
+            (
+                &mut figures.sampled_failed_at,
+                self.options.sample_failed_ms,
+            )
         } else {
-            (&mut figures.sampled_delivered_at, self.options.sample_delivered_ms)
+            (
+                &mut figures.sampled_delivered_at,
+                self.options.sample_delivered_ms,
+            )
         };
         if last.is_some_and(|last| now.since(last) < every_ms.saturating_mul(1_000)) {
             return;
@@ -116,7 +137,10 @@ impl Shard {
             status: done.report.status,
             result: result.text(),
             latency_ms: u32::try_from(done.latency_us / 1_000).unwrap_or(u32::MAX),
-            request_line: cut(request.request_line(&work.definition), AttemptSample::TEXT_BYTES_MAX),
+            request_line: cut(
+                request.request_line(&work.definition),
+                AttemptSample::TEXT_BYTES_MAX,
+            ),
             response: done.report.response.clone(),
         };
         self.ledger.sample(sample, now);
@@ -126,7 +150,10 @@ impl Shard {
 /// Cuts a text between characters.
 fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
-        let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=bytes_max)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
         text.truncate(end);
     }
     text

@@ -24,9 +24,16 @@ impl Shard {
             JobList::Many(jobs) => jobs,
         };
         let known = self.lanes.get(&lane).filter(|_| !self.draining);
-        let Some(known) = known else { return self.abandon(id) };
+        let Some(known) = known else {
+            return self.abandon(id);
+        };
         let plan = Arc::clone(&known.plan);
-        let attempt = Attempt { id, lane, plan, jobs: Vec::with_capacity(jobs.len()) };
+        let attempt = Attempt {
+            id,
+            lane,
+            plan,
+            jobs: Vec::with_capacity(jobs.len()),
+        };
         self.ready.push_back(Event::Start(attempt, jobs));
     }
 
@@ -34,13 +41,19 @@ impl Shard {
     /// hear of it, or its slot would be lost.
     fn abandon(&mut self, attempt: AttemptId) {
         let results = Results::All(JobResult::Failed(Failure::Ours));
-        let input = Input::Finished { attempt, latency_us: 0, results };
-        self.ready.push_back(Event::Input(input));
+        let input = Input::Finished {
+            attempt,
+            latency_us: 0,
+            results,
+        };
+        self.ready.push_back(Event::of(input));
     }
 
     /// Gets the events of an attempt: from memory, or from the disk on another thread.
     pub(super) fn start(&mut self, mut attempt: Attempt, jobs: Vec<Job>) {
-        let Some(lane) = self.lanes.get(&attempt.lane) else { return self.abandon(attempt.id) };
+        let Some(lane) = self.lanes.get(&attempt.lane) else {
+            return self.abandon(attempt.id);
+        };
         if lane.kind == LaneKind::Redelivery {
             return self.load_elsewhere(attempt, jobs, Source::DeadLetters(self.store.clone()));
         }
@@ -60,10 +73,18 @@ impl Shard {
         self.in_flight += 1;
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
-            let load = move || jobs.iter().map(|job| source.load(*job)).collect::<Vec<Found>>();
+            let load = move || {
+                jobs.iter()
+                    .map(|job| source.load(*job))
+                    .collect::<Vec<Found>>()
+            };
             let Ok(found) = tokio::task::spawn_blocking(load).await else {
                 let report = Report::default();
-                let done = done(attempt, Results::All(JobResult::Failed(Failure::Ours)), report);
+                let done = done(
+                    attempt,
+                    Results::All(JobResult::Failed(Failure::Ours)),
+                    report,
+                );
                 return inbox.push(Event::Done(Box::new(done)));
             };
             if found.iter().all(Result::is_ok) {
@@ -77,7 +98,10 @@ impl Shard {
             });
             let results = Results::Each(results.collect());
             let detail = "the event could not be read from the log".into();
-            let report = Report { detail, ..Report::default() };
+            let report = Report {
+                detail,
+                ..Report::default()
+            };
             inbox.push(Event::Done(Box::new(done(attempt, results, report))));
         });
     }
@@ -99,7 +123,10 @@ impl Shard {
             Err(problem) => {
                 self.hold_for_definition(attempt.lane, &problem);
                 let results = Results::All(JobResult::Failed(Failure::Ours));
-                let report = Report { detail: problem.into(), ..Report::default() };
+                let report = Report {
+                    detail: problem.into(),
+                    ..Report::default()
+                };
                 return self.ended(done(attempt, results, report));
             }
         };
@@ -132,20 +159,34 @@ impl Shard {
         let unix = Clock::unix();
         self.count_attempt(&mut done, unix);
         let results = std::mem::replace(&mut done.results, Results::All(JobResult::Delivered));
-        let input =
-            Input::Finished { attempt: done.attempt, latency_us: done.latency_us, results };
+        let input = Input::Finished {
+            attempt: done.attempt,
+            latency_us: done.latency_us,
+            results,
+        };
         self.step(input, Some(&done));
     }
 
     fn count_attempt(&mut self, done: &mut Done, unix: UnixMillis) {
-        let Some(lane) = self.lanes.get_mut(&done.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&done.lane) else {
+            return;
+        };
         let failed = fault(&done.results);
-        let Some(result) = done.report.result.or(failed.map(AttemptResult::Other)) else { return };
+        let Some(result) = done.report.result.or(failed.map(AttemptResult::Other)) else {
+            return;
+        };
         let figures = lane.figures();
         figures.attempt(result, failed.is_some(), unix);
+        for _ in 0..done.report.resent {
+            figures.attempt(AttemptResult::RESENT, false, unix);
+        }
         if let Some(failed) = failed {
             let detail = &done.report.detail;
-            let said = if detail.is_empty() { failed } else { detail.as_ref() };
+            let said = if detail.is_empty() {
+                failed
+            } else {
+                detail.as_ref()
+            };
             if figures.last_error.as_deref() != Some(said) {
                 figures.last_error = Some(said.to_owned());
             }
@@ -169,7 +210,14 @@ fn fault(results: &Results) -> Option<&'static str> {
 
 fn done(attempt: Attempt, results: Results, report: Report) -> Done {
     let Attempt { id, lane, jobs, .. } = attempt;
-    Done { attempt: id, lane, jobs, results, latency_us: 0, report }
+    Done {
+        attempt: id,
+        lane,
+        jobs,
+        results,
+        latency_us: 0,
+        report,
+    }
 }
 
 fn loaded(job: Job, record: Record) -> Loaded {

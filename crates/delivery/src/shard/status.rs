@@ -38,7 +38,11 @@ impl Shard {
             source: plan.source.clone(),
             destination: plan.destination.name.to_string(),
             definition: plan.destination.definition.clone(),
-            state: if switched_off { LaneState::Disabled } else { view.state },
+            state: if switched_off {
+                LaneState::Disabled
+            } else {
+                view.state
+            },
             state_since: lane.state_since,
             accepted,
             counts,
@@ -47,14 +51,21 @@ impl Shard {
             in_flight: u64::from(view.in_flight),
             concurrency_limit: u64::from(view.concurrency_limit),
             cursor: view.cursor,
-            backlog_age_ms: if pending == 0 { 0 } else { self.backlog_age_ms(lane, view, unix) },
+            backlog_age_ms: if pending == 0 {
+                0
+            } else {
+                self.backlog_age_ms(lane, view, unix)
+            },
             next_attempt_at: view
                 .next_attempt_at
                 .map(|at| UnixMillis(unix.0 + at.since(now) / 1_000)),
             latency_ms_buckets: figures.map_or_else(Vec::new, |f| f.latency_ms_buckets.clone()),
             latency_ms_sum: figures.map_or(0, |f| f.latency_ms_sum),
             attempts: figures.map_or_else(Vec::new, |f| {
-                f.attempts.iter().map(|(result, count)| (result.text(), *count)).collect()
+                f.attempts
+                    .iter()
+                    .map(|(result, count)| (result.text(), *count))
+                    .collect()
             }),
             last_error: figures.and_then(|f| f.last_error.clone()),
         }
@@ -81,7 +92,9 @@ impl Shard {
         let from = view.oldest_unsettled.unwrap_or(view.cursor);
         let mut oldest = Vec::with_capacity(1);
         match self.log.offsets(lane.stream(), from, 1, &mut oldest) {
-            Ok(_) => oldest.first().map_or(0, |record| unix.0.saturating_sub(record.received_at.0)),
+            Ok(_) => oldest
+                .first()
+                .map_or(0, |record| unix.0.saturating_sub(record.received_at.0)),
             Err(_) => 0,
         }
     }

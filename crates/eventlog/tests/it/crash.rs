@@ -162,5 +162,6 @@ fn the_tail_is_logged_again_each_time() {
     let opened = open(options(&at));
     check_all(&opened.log, 0, &all);
     assert_eq!(opened.log.end(), Offset(30));
+    opened.log.close();
     assert_eq!(support::files(&at, "tmp").len(), 0);
 }

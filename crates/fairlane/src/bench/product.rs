@@ -4,10 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
 
 use crate::cli::AdminArgs;
 use crate::client::AdminClient;
@@ -82,24 +80,6 @@ impl Product {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
         Ok(kib / 1_024.0)
-    }
-
-    /// What the balance sheet says under `key`.
-    pub fn balance(&self, key: &str) -> anyhow::Result<u64> {
-        let status: Value = self.admin.get("/v1/status")?;
-        status["balance"][key].as_u64().with_context(|| format!("no {key} in {status}"))
-    }
-
-    /// Waits until nothing is pending.
-    pub fn wait_drained(&self, longest: Duration) -> anyhow::Result<()> {
-        let end = Instant::now() + longest;
-        while self.balance("pending")? > 0 {
-            if Instant::now() > end {
-                bail!("still {} pending after {longest:?}", self.balance("pending")?);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 }
 

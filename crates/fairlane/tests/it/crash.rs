@@ -21,7 +21,7 @@ fn kill_9_loses_nothing() {
     let cycles: u64 =
         std::env::var("FAIRLANE_CRASH_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
     let healthy = Receiver::ok();
-    let flaky = Receiver::start(|n, _| Reply::Status(if n % 4 == 0 { 500 } else { 200 }));
+    let flaky = Receiver::start(|n, _| Reply::Status(if n % 16 == 0 { 500 } else { 200 }));
     let mut fairlane = Setup::default()
         .webhook("healthy", &healthy.url())
         .webhook("flaky", &flaky.url())
@@ -44,6 +44,8 @@ fn kill_9_loses_nothing() {
                         {
                             return;
                         }
+                        // A steady stream, not a flood: the receivers keep every request.
+                        std::thread::sleep(Duration::from_millis(5));
                     }
                 })
             })

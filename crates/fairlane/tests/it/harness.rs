@@ -26,7 +26,6 @@ pub struct Fairlane {
 #[derive(Default)]
 pub struct Setup {
     text: String,
-    server: String,
 }
 
 impl Setup {
@@ -48,18 +47,11 @@ impl Setup {
         self
     }
 
-    /// Keys of the `[server]` section.
-    pub fn server(mut self, toml: &str) -> Self {
-        self.server += toml;
-        self.server += "\n";
-        self
-    }
-
     fn render(&self) -> String {
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n{}\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
              [[sources]]\nname = \"web\"\nwrite_key = \"{WRITE_KEY}\"\n\n{}",
-            self.server, self.text
+            self.text
         )
     }
 
@@ -146,10 +138,6 @@ impl Fairlane {
     /// Everything that the process has said since its start.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap().id()
     }
 
     /// kill -9: nothing is finished, nothing is flushed.

@@ -4,7 +4,7 @@
 //! product's own counts are held against.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -87,7 +87,6 @@ pub enum Reply {
 /// One request as the receiver saw it.
 #[derive(Clone, Debug)]
 pub struct Received {
-    pub at: Instant,
     pub request: Message,
     /// 0 where nothing was answered.
     pub status: u16,
@@ -156,12 +155,15 @@ impl Receiver {
     pub fn wait_for(&self, what: &str, done: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
-            let received = self.received();
-            if done(&received) {
-                return received;
+            {
+                let received = self.received.lock().unwrap();
+                if done(&received) {
+                    return received.clone();
+                }
+                let count = received.len();
+                assert!(Instant::now() < end, "{what}: not so after 60 s, with {count} requests");
             }
-            assert!(Instant::now() < end, "{what}: still not so after 60 s, with {} requests", received.len());
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -178,7 +180,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Received>>, behaviour: &Behavi
                 Reply::Status(status) | Reply::With(status, ..) | Reply::After(_, status) => status,
                 Reply::Hang | Reply::Close => 0,
             };
-            all.push(Received { at: Instant::now(), request, status });
+            all.push(Received { request, status });
             (index, reply)
         };
         let text = match reply {

@@ -50,7 +50,7 @@ fn receiver_and_fairlane(rate: &str) -> (Receiver, Fairlane) {
 }
 
 /// A source that takes three requests a second: every SDK meets 429 and has to come again.
-const SLOW: &str = "[ingest]\nrate_limit_per_s = 3\n";
+const SLOW: &str = "[ingest]\nsource_rate_limit_per_s = 3\n";
 
 /// Every kind of call arrives exactly once, with what it carried.
 fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, kinds: &[&str]) {

@@ -176,25 +176,24 @@ impl Lane {
         now: MonoMicros,
     ) -> Next {
         let failing_us = clock.saturating_sub(entry.failing_since);
-        if let Some(tries) = verdict.tries.filter(|tries| entry.attempts >= tries.max) {
-            // The lane's clock stood still at times, so this age is a lower bound, which errs
-            // towards keeping the event.
-            let others = self
-                .last_good
-                .is_some_and(|good| now.since(good) < failing_us);
-            if others || !tries.others_succeed {
-                return Next::Settle(Outcome::Rejected(tries.reason));
-            }
+        // The lane's clock stood still at times, so this age is a lower bound, which errs towards
+        // keeping the event.
+        let others_succeeded = self
+            .last_good
+            .is_some_and(|good| now.since(good) < failing_us);
+        if let Some(tries) = verdict.tries.filter(|tries| entry.attempts >= tries.max)
+            && (others_succeeded || !tries.others_succeed)
+        {
+            return Next::Settle(Outcome::Rejected(tries.reason));
         }
-        let others_succeed = || self.breaker.others_succeed(u32::from(entry.own_failures));
-        if verdict.own && jobs == 1 {
+        if verdict.own && others_succeeded {
             let own = u32::from(entry.own_failures);
-            if own >= self.policy.poison_failures && others_succeed() {
+            if jobs > 1 && entry.own_failures >= BATCH_OWN_FAILURES {
+                return Next::Split;
+            }
+            if jobs == 1 && own >= self.policy.poison_failures && self.trust.is_high() {
                 return Next::Settle(Outcome::Rejected(RejectReason::EventSpecific));
             }
-        }
-        if verdict.own && jobs > 1 && entry.own_failures >= BATCH_OWN_FAILURES && others_succeed() {
-            return Next::Split;
         }
         let enough = u32::from(entry.attempts) >= self.policy.attempts_min;
         if enough && failing_us >= self.policy.expiry_us {

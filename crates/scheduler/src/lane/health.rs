@@ -9,11 +9,14 @@ use crate::flights::Flight;
 use crate::input::Results;
 use crate::rng::Rng;
 use crate::verdict::{HoldRule, Load, Verdict, is_probed};
+use crate::window::Entry;
 
 const SECOND_US: u64 = 1_000_000;
 const PAUSE_US_MAX: u64 = 60 * SECOND_US;
 /// A probe that our own fault spoiled is tried again after this.
 const SPOILED_PROBE_US: u64 = SECOND_US;
+/// An event that failed so often says nothing of the others.
+const REPEATED: u8 = 2;
 
 /// One finished attempt, as the lane looks at it.
 pub(crate) struct Finish<'a> {
@@ -62,6 +65,7 @@ impl Lane {
     fn answered(&mut self, finish: &Finish<'_>, rng: &mut Rng) {
         let now = finish.now;
         self.last_good = Some(now);
+        self.trust.answered(answered(finish));
         self.streak = None;
         let probe = finish.flight.probe;
         if self.is_stopped() {
@@ -96,6 +100,9 @@ impl Lane {
             None if flight.probe => Some(Sample::Bad),
             sample => sample,
         };
+        if sample == Some(Sample::Bad) && self.first_entry(flight).own_failures < REPEATED {
+            self.trust.failed();
+        }
         if let Some(sample) = sample {
             self.breaker
                 .record(sample, flight.probe, now, self.times(), rng);
@@ -146,13 +153,7 @@ impl Lane {
     }
 
     fn count_streak(&mut self, rule: HoldRule, flight: &Flight, now: MonoMicros, rng: &mut Rng) {
-        let tried_before = flight
-            .jobs
-            .as_slice()
-            .first()
-            .and_then(|seq| self.window.get(*seq))
-            .is_some_and(|entry| entry.attempts > 0);
-        if rule.distinct && tried_before {
+        if rule.distinct && self.first_entry(flight).attempts > 0 {
             return;
         }
         let streak = match self.streak {
@@ -175,6 +176,13 @@ impl Lane {
         if streak.count >= rule.in_a_row && now.since(streak.since) >= rule.us_min {
             self.hold_for(rule.reason, now, rng);
         }
+    }
+
+    /// The first job of an attempt, which speaks for the others of its batch.
+    fn first_entry(&self, flight: &Flight) -> Entry {
+        let seq = flight.jobs.as_slice().first();
+        let entry = seq.and_then(|seq| self.window.get(*seq));
+        *entry.expect("an attempt has jobs, and they stay in the window until it finishes")
     }
 
     /// Stops the lane. A hold that is there already stays: its reason came first. But a person's
@@ -257,6 +265,17 @@ fn shown(results: &Results, jobs: usize) -> Shown {
                 (so_far, _) => so_far,
             })
         }
+    }
+}
+
+/// The jobs of an attempt that got an answer.
+fn answered(finish: &Finish<'_>) -> usize {
+    let jobs = finish.flight.jobs.as_slice().len();
+    match finish.results {
+        Results::All(_) => jobs,
+        Results::Each(_) => (0..jobs)
+            .filter(|index| matches!(shown_by(finish.results.get(*index)), Shown::Answered))
+            .count(),
     }
 }
 

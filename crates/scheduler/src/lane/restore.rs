@@ -7,6 +7,7 @@ use model::limits::LANE_WINDOW_MAX;
 use model::{LaneId, LaneProgress, LaneState, MonoMicros, Offset, ParkedJob};
 
 use super::clock::Clock;
+use super::trust::Trust;
 use super::{Hold, Lane, PREFETCH_INIT};
 use crate::backoff::backoff_us;
 use crate::breaker::Breaker;
@@ -83,6 +84,7 @@ impl Lane {
             fresh_in_a_row: 0,
             prefetch: PREFETCH_INIT,
             last_good: None,
+            trust: Trust::new(),
             batch_since: now,
             fetch_after: MonoMicros::ZERO,
             state: LaneState::Active,

@@ -11,7 +11,12 @@ const GUARD: Duration = Duration::from_secs(20);
 fn refused(source: &str) -> String {
     let started = Instant::now();
     let fault = compile(source, Role::Transform, &[]).expect_err(&source[..source.len().min(80)]);
-    assert!(started.elapsed() < GUARD, "{:.80} took {:?}", source, started.elapsed());
+    assert!(
+        started.elapsed() < GUARD,
+        "{:.80} took {:?}",
+        source,
+        started.elapsed()
+    );
     fault.problem
 }
 
@@ -51,7 +56,12 @@ fn brackets_in_texts_and_comments_do_not_count() {
 
 #[test]
 fn long_chains_are_refused() {
-    for (op, operand) in [("+", "1"), ("||", "true"), ("??", "to_int(.a)"), ("==", "1")] {
+    for (op, operand) in [
+        ("+", "1"),
+        ("||", "true"),
+        ("??", "to_int(.a)"),
+        ("==", "1"),
+    ] {
         let chain = vec![operand; 1_000].join(&format!(" {op} "));
         refused(&format!("x = {chain}"));
     }
@@ -64,7 +74,9 @@ fn long_chains_are_refused() {
 
 #[test]
 fn what_the_limits_let_through_compiles_in_time() {
-    let assignments: String = (0..200).map(|index| format!(".a{index} = .b{index}\n")).collect();
+    let assignments: String = (0..200)
+        .map(|index| format!(".a{index} = .b{index}\n"))
+        .collect();
     let fields: Vec<String> = (0..800).map(|index| format!("\"f{index}\": .b")).collect();
     let mut chain = "if .a == 0 { .b = 0 }".to_owned();
     for index in 1..50 {
@@ -92,7 +104,11 @@ fn what_the_limits_let_through_compiles_in_time() {
         let started = Instant::now();
         // Whether it compiles does not matter: that it ends does.
         let _ = compile(&source, Role::Transform, &[]);
-        assert!(started.elapsed() < GUARD, "{source:.200} took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < GUARD,
+            "{source:.200} took {:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -102,7 +118,12 @@ fn closures_indexes_patterns_and_templates_are_limited() {
     assert!(refused(&nested).contains("closures inside one another"));
     let many = "for_each([1]) -> |_i, v| { v }\n".repeat(13);
     assert!(refused(&many).contains("closures: the limit is 12"));
-    for source in [".x[1000000000] = 1", ".x[-1000000000] = 1", "y = .x[1000000000]", "a = [1]\na[99999] = 1"] {
+    for source in [
+        ".x[1000000000] = 1",
+        ".x[-1000000000] = 1",
+        "y = .x[1000000000]",
+        "a = [1]\na[99999] = 1",
+    ] {
         assert!(refused(source).contains("an index in a path"), "{source}");
     }
     let patterns: Vec<String> = (0..17).map(|i| format!("match(\"a\", r'{i}')")).collect();
@@ -113,6 +134,37 @@ fn closures_indexes_patterns_and_templates_are_limited() {
     assert!(refused(&format!("a = \"x\"\n.b = \"{holes}\"")).contains("values in one template"));
     assert!(refused(&".a = 1\n".repeat(201)).contains("assignments"));
     assert!(refused(&" ".repeat(SOURCE_BYTES_MAX + 1)).contains("bytes of source"));
+}
+
+#[test]
+fn types_cannot_grow_without_bound() {
+    let lines = |line: &str| format!("l = array!(.l)\nm = l\n{}", line.repeat(40));
+    for line in [
+        "l = [l, l]\n",
+        "l = {\"a\": l, \"b\": l}\n",
+        ".l = [.l, .l]\n",
+        ".a.b = {\"c\": .a, \"d\": .a}\n",
+        "m = [l]\nl = [m, m]\n",
+        "if .c == 1 { l = [l] } else { l = {\"a\": l} }\n",
+        "l = if .c == 1 { [l] } else { {\"a\": l} }\n",
+        "l = [l] ?? {\"a\": l}\n",
+        "l = flatten([l, l])\n",
+        "for_each([1]) -> |_i, _v| { l = [l, l] }\n",
+        "l, err = [l, l]\n",
+        "l[0] = [l, l]\n",
+        "l = merge({\"a\": l}, {\"b\": l})\n",
+    ] {
+        refused(&lines(line));
+    }
+    // What programs really do passes.
+    let merges = "if .c == 1 { b = merge(b, {\"k\": .v, \"w\": .w}) }\n".repeat(60);
+    let fields: String = (0..60)
+        .map(|i| format!("if .c == {i} {{ b.f{i} = b.g }}\n"))
+        .collect();
+    for source in [merges, fields] {
+        let source = format!("b = {{\"a\": 1}}\n{source}.b = b");
+        compile(&source, Role::Transform, &[]).unwrap();
+    }
 }
 
 #[test]
@@ -131,16 +183,39 @@ fn text_is_never_multiplied() {
         "abort \"x\" * 9",
         "assert_x = !(\"a\" * 9)",
     ] {
-        assert!(refused(source).contains("'*' stands only between numbers"), "{source}");
+        assert!(
+            refused(source).contains("'*' stands only between numbers"),
+            "{source}"
+        );
     }
-    for source in [".a = to_float!(.n) * 100", ".a = 2 * 3.5", ".a = (to_int!(.n) - 1) * 60 * 1000"] {
+    for source in [
+        ".a = to_float!(.n) * 100",
+        ".a = 2 * 3.5",
+        ".a = (to_int!(.n) - 1) * 60 * 1000",
+    ] {
         assert!(compile(source, Role::Transform, &[]).is_ok(), "{source}");
     }
 }
 
 #[test]
 fn anything_may_be_vetted() {
-    for source in ["", "\"", "'", "s'", "(", ")", "}", "{{", "\u{0}", "é(", "a = r'\\'", "#", "t'x'", "%x", "@"] {
+    for source in [
+        "",
+        "\"",
+        "'",
+        "s'",
+        "(",
+        ")",
+        "}",
+        "{{",
+        "\u{0}",
+        "é(",
+        "a = r'\\'",
+        "#",
+        "t'x'",
+        "%x",
+        "@",
+    ] {
         let _ = vet(source);
         let _ = compile(source, Role::Transform, &[]);
     }

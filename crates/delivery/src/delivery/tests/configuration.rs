@@ -15,7 +15,9 @@ fn an_unfit_connection_is_held_and_others_run() {
     let delivery = world.start();
     world.append(0..5);
     assert_eq!(world.settle(&delivery, "good").counts.delivered, 5);
-    let held = LaneState::Held { reason: HoldReason::Definition };
+    let held = LaneState::Held {
+        reason: HoldReason::Definition,
+    };
     let bad = world.wait(&delivery, "bad", |lane| lane.state == held);
     assert!(bad.last_error.unwrap().contains("nosuch"));
     let filter = world.wait(&delivery, "wrong-filter", |lane| lane.state == held);
@@ -39,7 +41,9 @@ fn retries_use_the_new_url() {
     let delivery = world.start();
     world.append(0..10);
     world.wait(&delivery, "moves", |lane| lane.retrying > 0);
-    world.registry.destinations[0].settings.insert("url".to_owned(), json!(new.url()));
+    world.registry.destinations[0]
+        .settings
+        .insert("url".to_owned(), json!(new.url()));
     world.apply(&delivery);
     assert_eq!(world.settle(&delivery, "moves").counts.delivered, 10);
     assert_eq!(new.ids().len(), 10);
@@ -91,13 +95,20 @@ fn disabled_and_held_connections_keep_their_events() {
     world.block_on(delivery.hold("quiet")).unwrap();
     world.append(10..20);
     let lane = world.wait(&delivery, "quiet", |lane| lane.pending == 10);
-    assert_eq!(lane.state, LaneState::Held { reason: HoldReason::Operator });
+    assert_eq!(
+        lane.state,
+        LaneState::Held {
+            reason: HoldReason::Operator
+        }
+    );
     // Another configuration does not undo what a person said.
     world.registry.connections[0].filter = Some("true".to_owned());
     world.apply(&delivery);
     assert_eq!(
         world.lane(&delivery, "quiet").state,
-        LaneState::Held { reason: HoldReason::Operator }
+        LaneState::Held {
+            reason: HoldReason::Operator
+        }
     );
     world.block_on(delivery.resume("quiet")).unwrap();
     assert_eq!(world.settle(&delivery, "quiet").counts.delivered, 20);

@@ -14,7 +14,11 @@ fn moody() -> (Receiver, Arc<AtomicBool>) {
     let flag = Arc::clone(&healed);
     let receiver = Receiver::start(move |got, _| {
         let odd = got.message_id().ends_with(['1', '3', '5', '7', '9']);
-        Reply::Status(if odd && !flag.load(Ordering::SeqCst) { 400 } else { 200 })
+        Reply::Status(if odd && !flag.load(Ordering::SeqCst) {
+            400
+        } else {
+            200
+        })
     });
     (receiver, healed)
 }
@@ -31,8 +35,16 @@ fn refused_events_become_dead_letters_and_can_be_redelivered() {
     let all = DeadLetterFilter::default();
     wait_for(|| world.store.dead_letters(&all).unwrap().len() == 10);
     let letters = world.store.dead_letters(&all).unwrap();
-    let letter = world.store.dead_letter(letters[0].id).unwrap().unwrap().letter;
-    assert_eq!((letter.reason, letter.status), (RejectReason::Refused, Some(400)));
+    let letter = world
+        .store
+        .dead_letter(letters[0].id)
+        .unwrap()
+        .unwrap()
+        .letter;
+    assert_eq!(
+        (letter.reason, letter.status),
+        (RejectReason::Refused, Some(400))
+    );
     assert_eq!(letter.response.as_deref(), Some(&b"said"[..]));
     assert_eq!(letter.attempts, 1);
     assert!(String::from_utf8_lossy(&letter.event).contains(&letter.message_id));
@@ -42,7 +54,9 @@ fn refused_events_become_dead_letters_and_can_be_redelivered() {
         limit: usize::MAX,
         ..Default::default()
     });
-    let queued = world.block_on(delivery.redeliver(everything.clone())).unwrap();
+    let queued = world
+        .block_on(delivery.redeliver(everything.clone()))
+        .unwrap();
     assert_eq!(queued.iter().map(|(_, count)| count).sum::<u64>(), 10);
     wait_for(|| {
         let letters = world.store.dead_letters(&all).unwrap();
@@ -69,11 +83,22 @@ fn a_replay_delivers_exactly_its_range_again() {
     let (from, to) = (Offset(first.0 + 10), Offset(first.0 + 15));
     world.block_on(delivery.replay("again", from, to)).unwrap();
     wait_for(|| receiver.got().len() == 35);
-    let again: Vec<_> = receiver.got()[30..].iter().map(|got| got.message_id().to_owned()).collect();
+    let again: Vec<_> = receiver.got()[30..]
+        .iter()
+        .map(|got| got.message_id().to_owned())
+        .collect();
     for id in 10..15 {
         assert!(again.contains(&format!("m{id}")), "{again:?}");
     }
-    let finished = || world.store.lanes().unwrap().iter().filter(|lane| lane.finished).count();
+    let finished = || {
+        world
+            .store
+            .lanes()
+            .unwrap()
+            .iter()
+            .filter(|lane| lane.finished)
+            .count()
+    };
     wait_for(|| finished() == 1);
     assert!(world.block_on(delivery.replay("again", to, from)).is_err());
     assert!(world.block_on(delivery.replay("nobody", from, to)).is_err());
@@ -93,10 +118,17 @@ fn what_retention_removes_unsettled_is_counted_as_expired() {
     world.block_on(delivery.hold("late")).unwrap();
     let padding = serde_json::json!({"padding": "x".repeat(60_000)});
     for round in 0..30 {
-        world.append_with(round * 2..round * 2 + 2, padding.clone(), eventlog::RecordFlags::NONE);
+        world.append_with(
+            round * 2..round * 2 + 2,
+            padding.clone(),
+            eventlog::RecordFlags::NONE,
+        );
     }
     std::thread::sleep(std::time::Duration::from_millis(20));
-    let trimmed = world.log.trim(Offset::ZERO, super::world::far_future()).unwrap();
+    let trimmed = world
+        .log
+        .trim(Offset::ZERO, super::world::far_future())
+        .unwrap();
     assert!(trimmed.segments > 0 && trimmed.unsettled, "{trimmed:?}");
     world.block_on(delivery.resume("late")).unwrap();
     let lane = world.settle(&delivery, "late");

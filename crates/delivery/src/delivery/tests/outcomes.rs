@@ -58,7 +58,10 @@ fn failures_are_retried_with_the_same_id() {
             let mut seen = seen.lock().unwrap();
             let count = seen.entry(got.message_id().to_owned()).or_default();
             *count += 1;
-            match (*count, got.message_id().ends_with(['1', '3', '5', '7', '9'])) {
+            match (
+                *count,
+                got.message_id().ends_with(['1', '3', '5', '7', '9']),
+            ) {
                 (1, true) => Reply::Status(503),
                 (1, false) => Reply::Close,
                 _ => Reply::Status(200),
@@ -66,7 +69,11 @@ fn failures_are_retried_with_the_same_id() {
         }
     });
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    world.connect("flaky", "hook", json!({"url": receiver.url(), "secret": secret}));
+    world.connect(
+        "flaky",
+        "hook",
+        json!({"url": receiver.url(), "secret": secret}),
+    );
     let delivery = world.start();
     world.append(0..20);
     let lane = world.settle(&delivery, "flaky");
@@ -75,7 +82,10 @@ fn failures_are_retried_with_the_same_id() {
     for got in receiver.got() {
         let id = got.headers["webhook-id"].clone();
         assert_eq!(id, got.message_id());
-        headers.entry(id).or_default().push(got.headers["webhook-signature"].clone());
+        headers
+            .entry(id)
+            .or_default()
+            .push(got.headers["webhook-signature"].clone());
     }
     assert_eq!(headers.len(), 20);
     let duplicates = receiver.got().len() - 20 - count(&lane.attempts, "503");
@@ -134,8 +144,16 @@ fn batches_hold_many_events_and_are_split_when_refused() {
     let delivery = world.start();
     world.append(0..40);
     let lane = world.settle(&delivery, "batchy");
-    assert_eq!((lane.counts.delivered, lane.counts.rejected), (39, 1), "{lane:#?}");
-    assert!(receiver.got().len() < 20, "{} requests", receiver.got().len());
+    assert_eq!(
+        (lane.counts.delivered, lane.counts.rejected),
+        (39, 1),
+        "{lane:#?}"
+    );
+    assert!(
+        receiver.got().len() < 20,
+        "{} requests",
+        receiver.got().len()
+    );
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }
@@ -145,15 +163,23 @@ fn a_forbidden_address_holds_the_lane_and_is_never_dialled() {
     let mut world = World::new();
     let receiver = Receiver::ok();
     world.hook("inside", &receiver);
-    let delivery =
-        world.start_with(Options { egress: EgressPolicy::default(), ..World::options() });
+    let delivery = world.start_with(Options {
+        egress: EgressPolicy::default(),
+        ..World::options()
+    });
     world.append(0..3);
     let lane = world.wait(&delivery, "inside", |lane| {
-        lane.state == LaneState::Held { reason: HoldReason::Egress }
+        lane.state
+            == LaneState::Held {
+                reason: HoldReason::Egress,
+            }
     });
     assert_eq!(lane.pending, 3);
     let error = lane.last_error.unwrap();
-    assert!(error.contains("127.0.0.1") && error.contains("egress.allow"), "{error}");
+    assert!(
+        error.contains("127.0.0.1") && error.contains("egress.allow"),
+        "{error}"
+    );
     assert_eq!(receiver.got().len(), 0);
     world.shutdown(delivery);
 }
@@ -166,11 +192,20 @@ fn samples_show_no_secret() {
     world.connect("sampled", "hook", json!({"url": url}));
     let delivery = world.start();
     world.append(0..1);
-    let lane = world.wait(&delivery, "sampled", |lane| lane.retrying == 1).lane;
+    let lane = world
+        .wait(&delivery, "sampled", |lane| lane.retrying == 1)
+        .lane;
     wait_for(|| !world.store.samples(lane).unwrap().is_empty());
     let sample = world.store.samples(lane).unwrap().remove(0);
-    assert_eq!((sample.status, sample.result.as_str(), sample.attempt), (Some(500), "500", 1));
+    assert_eq!(
+        (sample.status, sample.result.as_str(), sample.attempt),
+        (Some(500), "500", 1)
+    );
     assert_eq!(&sample.response[..], b"said");
-    assert!(!sample.request_line.contains("hidden"), "{}", sample.request_line);
+    assert!(
+        !sample.request_line.contains("hidden"),
+        "{}",
+        sample.request_line
+    );
     world.shutdown(delivery);
 }

@@ -53,7 +53,11 @@ fn parked_jobs_and_holds_are_remembered() {
     let up = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&up);
     let receiver = Receiver::start(move |_, _| {
-        Reply::Status(if flag.load(Ordering::SeqCst) { 200 } else { 503 })
+        Reply::Status(if flag.load(Ordering::SeqCst) {
+            200
+        } else {
+            503
+        })
     });
     world.hook("down", &receiver);
     let other = Receiver::ok();
@@ -64,8 +68,12 @@ fn parked_jobs_and_holds_are_remembered() {
     world.wait(&delivery, "down", |lane| lane.retrying > 0);
     world.shutdown(delivery);
     let delivery = world.start();
-    let held = LaneState::Held { reason: HoldReason::Operator };
-    world.wait(&delivery, "held", |lane| lane.state == held && lane.pending == 10);
+    let held = LaneState::Held {
+        reason: HoldReason::Operator,
+    };
+    world.wait(&delivery, "held", |lane| {
+        lane.state == held && lane.pending == 10
+    });
     assert_eq!(world.lane(&delivery, "down").pending, 10);
     up.store(true, Ordering::SeqCst);
     world.block_on(delivery.resume("held")).unwrap();

@@ -25,7 +25,6 @@ name = "Hook"
 category = "testing"
 docs = "https://example.com"
 payload = "event"
-hosts = ["*setting:url"]
 [settings.url]
 type = "url"
 required = true
@@ -46,7 +45,6 @@ const BATCHY: &str = r#"
 name = "Batchy"
 category = "testing"
 docs = "https://example.com"
-hosts = ["*setting:url"]
 [settings.url]
 type = "url"
 required = true
@@ -127,15 +125,14 @@ impl Receiver {
 
     /// Different message ids that came.
     pub fn ids(&self) -> std::collections::BTreeSet<String> {
-        self.got().iter().map(|got| got.message_id().to_owned()).collect()
+        self.got()
+            .iter()
+            .map(|got| got.message_id().to_owned())
+            .collect()
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    seen: &Mutex<Vec<Got>>,
-    reply: &dyn Fn(&Got, usize) -> Reply,
-) {
+fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Got>>, reply: &dyn Fn(&Got, usize) -> Reply) {
     while let Some(got) = read_request(&mut stream) {
         let before = {
             let mut seen = seen.lock().unwrap();
@@ -167,8 +164,9 @@ fn read_request(stream: &mut TcpStream) -> Option<Got> {
                 .filter_map(|line| line.split_once(": "))
                 .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
                 .collect();
-            let length: usize =
-                headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+            let length: usize = headers
+                .get("content-length")
+                .map_or(0, |length| length.parse().unwrap());
             if let Some(body) = bytes.get(end + 4..end + 4 + length) {
                 let body = serde_json::from_slice(body).unwrap_or(Value::Null);
                 return Some(Got { headers, body });
@@ -182,7 +180,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Got> {
 }
 
 pub struct World {
-    dir: tempfile::TempDir,
+    /// Kept until the world ends.
+    _dir: tempfile::TempDir,
     pub log: EventLog,
     pub store: Store,
     pub catalog: Arc<ArcSwap<Catalog>>,
@@ -207,7 +206,9 @@ impl World {
         let batchy = dir.path().join("catalog/batchy");
         std::fs::write(batchy.join("event.vrl"), "{\"entry\": .event}").unwrap();
         std::fs::write(batchy.join("batch.vrl"), "{\"body\": .entries}").unwrap();
-        let catalog = Catalog::default().with_overlay(&dir.path().join("catalog")).unwrap();
+        let catalog = Catalog::default()
+            .with_overlay(&dir.path().join("catalog"))
+            .unwrap();
         let mut options = eventlog::Options::new(dir.path().join("log"));
         change(&mut options);
         let log = EventLog::open(options, Clock::unix()).unwrap().log;
@@ -217,7 +218,10 @@ impl World {
             ..Default::default()
         };
         let store = Store::open(store, Clock::unix()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let registry = Registry {
             sources: vec![Source {
                 id: SOURCE,
@@ -229,7 +233,14 @@ impl World {
             ..Registry::default()
         };
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
-        Self { dir, log, store, catalog, registry, runtime }
+        Self {
+            _dir: dir,
+            log,
+            store,
+            catalog,
+            registry,
+            runtime,
+        }
     }
 
     /// Adds a connection from the one source to a destination of its own.
@@ -265,7 +276,10 @@ impl World {
                 allow: vec!["127.0.0.0/8".parse().unwrap()],
                 ..Default::default()
             },
-            scheduler: scheduler::Options { stagger_us_max: 1_000, ..Default::default() },
+            scheduler: scheduler::Options {
+                stagger_us_max: 1_000,
+                ..Default::default()
+            },
             shards: 2,
             ..Default::default()
         }
@@ -281,17 +295,13 @@ impl World {
         start(options, log, store, Arc::clone(&self.catalog), registry).unwrap()
     }
 
-    /// Where the tests' definitions stand.
-    pub fn catalog_dir(&self) -> std::path::PathBuf {
-        self.dir.path().join("catalog")
-    }
-
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
     pub fn apply(&self, delivery: &Delivery) -> crate::ApplyReport {
-        self.block_on(delivery.apply(Arc::new(self.registry.clone()))).unwrap()
+        self.block_on(delivery.apply(Arc::new(self.registry.clone())))
+            .unwrap()
     }
 
     /// Appends events `m<from>` to `m<to>` (exclusive).
@@ -311,7 +321,13 @@ impl World {
             for (name, value) in members.as_object().unwrap() {
                 event[name] = value.clone();
             }
-            batch.push(SOURCE, Clock::unix(), 0, flags, event.to_string().as_bytes());
+            batch.push(
+                SOURCE,
+                Clock::unix(),
+                0,
+                flags,
+                event.to_string().as_bytes(),
+            );
         }
         self.block_on(self.log.append(batch)).unwrap().first
     }
@@ -327,7 +343,7 @@ impl World {
         name: &str,
         wanted: impl Fn(&LaneStatus) -> bool,
     ) -> LaneStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let lane = self.lane(delivery, name);
             if wanted(&lane) {
@@ -355,7 +371,7 @@ impl World {
 
 /// Waits until `wanted`.
 pub fn wait_for(wanted: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !wanted() {
         assert!(Instant::now() < deadline, "it did not come to pass in 60 s");
         std::thread::sleep(Duration::from_millis(5));

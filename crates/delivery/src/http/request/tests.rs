@@ -9,7 +9,12 @@ fn get(url: &str) -> Result<Prepared, BadRequest> {
 
 fn with_header(name: &str, value: &str) -> Result<Prepared, BadRequest> {
     let headers = vec![(name.to_owned(), value.to_owned())];
-    prepare("POST", "https://example.com/a?b=c".to_owned(), headers, Bytes::new())
+    prepare(
+        "POST",
+        "https://example.com/a?b=c".to_owned(),
+        headers,
+        Bytes::new(),
+    )
 }
 
 #[test]
@@ -26,18 +31,45 @@ fn a_plain_request_goes_in_origin_form() {
 #[test]
 fn what_is_no_plain_request_is_refused() {
     assert!(matches!(get("ftp://example.com/"), Err(BadRequest::Scheme)));
-    assert!(matches!(get("https://a:b@example.com/"), Err(BadRequest::UserInfo)));
-    assert!(matches!(get("https://a@example.com/"), Err(BadRequest::UserInfo)));
+    assert!(matches!(
+        get("https://a:b@example.com/"),
+        Err(BadRequest::UserInfo)
+    ));
+    assert!(matches!(
+        get("https://a@example.com/"),
+        Err(BadRequest::UserInfo)
+    ));
     assert!(get("/path").is_err());
     assert!(get("https://").is_err());
     assert!(get("").is_err());
-    let connect = prepare("CONNECT", "https://a.b/".to_owned(), Vec::new(), Bytes::new());
+    let connect = prepare(
+        "CONNECT",
+        "https://a.b/".to_owned(),
+        Vec::new(),
+        Bytes::new(),
+    );
     assert!(matches!(connect, Err(BadRequest::Method)));
-    for own in ["Host", "content-length", "Transfer-Encoding", "connection", "expect", "te"] {
-        assert!(matches!(with_header(own, "1"), Err(BadRequest::OwnHeader(_))), "{own}");
+    for own in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "connection",
+        "expect",
+        "te",
+    ] {
+        assert!(
+            matches!(with_header(own, "1"), Err(BadRequest::OwnHeader(_))),
+            "{own}"
+        );
     }
-    assert!(matches!(with_header("x", "a\r\nb: c"), Err(BadRequest::Header(_))));
-    assert!(matches!(with_header("x\r\nb", "c"), Err(BadRequest::Header(_))));
+    assert!(matches!(
+        with_header("x", "a\r\nb: c"),
+        Err(BadRequest::Header(_))
+    ));
+    assert!(matches!(
+        with_header("x\r\nb", "c"),
+        Err(BadRequest::Header(_))
+    ));
 }
 
 #[test]

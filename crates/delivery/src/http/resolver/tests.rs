@@ -65,16 +65,26 @@ fn answer(query: &[u8], say: &Say, turn: &mut usize) -> Option<Vec<u8>> {
 }
 
 pub fn options(server: SocketAddr) -> ResolverOptions {
-    ResolverOptions { name_servers: vec![server], positive_ttl_ms_min: 0, ..Default::default() }
+    ResolverOptions {
+        name_servers: vec![server],
+        positive_ttl_ms_min: 0,
+        ..Default::default()
+    }
 }
 
 fn lookup(options: &ResolverOptions, times: u32) -> Result<Vec<IpAddr>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let resolver = Resolver::new(options);
         let mut last = Err(Failure::Ours);
         for _ in 0..times {
-            last = resolver.lookup("hooks.example.com").await.map_err(|failed| failed.failure);
+            last = resolver
+                .lookup("hooks.example.com")
+                .await
+                .map_err(|failed| failed.failure);
         }
         last
     })
@@ -83,7 +93,10 @@ fn lookup(options: &ResolverOptions, times: u32) -> Result<Vec<IpAddr>, Failure>
 #[test]
 fn addresses_are_found() {
     let (server, _) = name_server(Say::Addresses(vec![Ipv4Addr::new(203, 0, 113, 7)]));
-    assert_eq!(lookup(&options(server), 1), Ok(vec!["203.0.113.7".parse().unwrap()]));
+    assert_eq!(
+        lookup(&options(server), 1),
+        Ok(vec!["203.0.113.7".parse().unwrap()])
+    );
 }
 
 #[test]
@@ -99,8 +112,10 @@ fn a_thousand_addresses_are_bounded() {
 #[test]
 fn both_families_take_turns() {
     let mixed = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "2600::1"].map(|ip| ip.parse().unwrap());
-    let order: Vec<String> =
-        interleave(mixed.into_iter(), 3).iter().map(ToString::to_string).collect();
+    let order: Vec<String> = interleave(mixed.into_iter(), 3)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(order, ["2600::1", "1.1.1.1", "2.2.2.2"]);
 }
 
@@ -110,7 +125,10 @@ fn no_such_host_is_believed_for_a_while() {
     assert_eq!(lookup(&options(server), 1), Err(Failure::NoSuchHost));
     let once = asked.swap(0, Ordering::SeqCst);
     assert_eq!(lookup(&options(server), 20), Err(Failure::NoSuchHost));
-    assert!(asked.load(Ordering::SeqCst) <= once, "asked again within the negative time to live");
+    assert!(
+        asked.load(Ordering::SeqCst) <= once,
+        "asked again within the negative time to live"
+    );
 }
 
 #[test]
@@ -124,6 +142,9 @@ fn a_failing_or_silent_server_is_a_dns_failure() {
     let (server, _) = name_server(Say::Code(2));
     assert_eq!(lookup(&options(server), 1), Err(Failure::Dns));
     let (server, _) = name_server(Say::Nothing);
-    let quick = ResolverOptions { timeout_ms: 300, ..options(server) };
+    let quick = ResolverOptions {
+        timeout_ms: 300,
+        ..options(server)
+    };
     assert_eq!(lookup(&quick, 1), Err(Failure::Dns));
 }
