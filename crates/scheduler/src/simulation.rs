@@ -118,6 +118,9 @@ impl Scenario {
             options,
             duration_us,
             crashes_us,
+            fetch_fails_one_in: Some(100),
+            // A tiny window that poison events fill is stuck until they expire, again and again.
+            settle_us_max: 30 * 86_400_000_000,
             ..Self::new(seed, streams, lanes)
         }
     }

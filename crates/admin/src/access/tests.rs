@@ -1,3 +1,5 @@
+//! Who may ask, and who may not.
+
 use super::*;
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -1,3 +1,5 @@
+//! The books and the tally, from lanes.
+
 use super::*;
 use crate::routes::fixture;
 

@@ -1,3 +1,5 @@
+//! What a scrape shows, and that the documentation lists all of it.
+
 use std::collections::HashSet;
 
 use expect_test::{expect, expect_file};

@@ -34,16 +34,16 @@ pub struct EgressPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "address {0} is not public ({1}); if it is meant, add its range to `egress.allow` in the configuration"
+        "address {0} is not public ({1}); if it is meant, add its range to `egress_allow` under [delivery]"
     )]
     NotGlobal(IpAddr, &'static str),
     #[error("address {0} hands out a cloud machine's credentials")]
     Metadata(IpAddr),
-    #[error("address {0} is denied by `egress.deny` in the configuration")]
+    #[error("address {0} is denied by this installation")]
     Denied(IpAddr),
     #[error("port {0} is not allowed: use 80, 443, or 1024 and above")]
     Port(u16),
-    #[error("plain http to {0} is not allowed: use https, or set `egress.allow_http`")]
+    #[error("plain http to {0} is not allowed: use https, or set `egress_allow_http = true` under [delivery]")]
     PlainHttp(IpAddr),
 }
 

@@ -153,7 +153,7 @@ pub const KEYS: &[Key] = &[
         "Bearer token of the management API, at least 16 bytes. Better `${ADMIN_TOKEN}` than in \
          the file."),
     key("server", "data_dir", Path, is("\"./fairlane-data\""),
-        "The directory of the log and the store, relative to where the process is started."),
+        "The directory of the log and the store, relative to the configuration file."),
     key("server", "threads", Count { min: 1, max: 256 }, none("by the number of cores"),
         "Threads that take events in."),
     key("server", "shards", Count { min: 1, max: 256 }, none("by the number of cores"),
@@ -215,11 +215,12 @@ pub const KEYS: &[Key] = &[
     key("delivery", "egress_allow", Networks, is("[]"),
         "Private address ranges that destinations may be in, such as `\"10.0.0.0/8\"`. Without it \
          only public addresses are reached."),
-    key("delivery", "egress_allow_http", Boolean, is("true"),
-        "Whether `http://` is allowed, or only `https://`."),
+    key("delivery", "egress_allow_http", Boolean, is("false"),
+        "Whether `http://` to public addresses is allowed, or only `https://`. Addresses in \
+         `egress_allow` may be reached by either."),
     key("delivery", "extra_ca", Path, none("the public authorities"),
-        "PEM file of certificate authorities to trust beside the public ones, relative to where the \
-         process is started."),
+        "PEM file of certificate authorities to trust beside the public ones, relative to the \
+         configuration file."),
 
     key("catalog", "overlay_dir", Path, none("the catalog in the binary"),
         "A directory of definitions, one folder each, that are added to those in the binary or \

@@ -194,7 +194,7 @@ impl Default for DeliverySection {
             window_jobs_max: 10_000,
             drain_timeout_ms: 25_000,
             egress_allow: Vec::new(),
-            egress_allow_http: true,
+            egress_allow_http: false,
             extra_ca: None,
         }
     }

@@ -474,7 +474,7 @@ fn a_variable_goes_before_the_file() {
             "FAIRLANE__DELIVERY__EGRESS_ALLOW",
             "[\"10.0.0.0/8\", \"127.0.0.1\"]",
         ),
-        ("FAIRLANE__DELIVERY__EGRESS_ALLOW_HTTP", "false"),
+        ("FAIRLANE__DELIVERY__EGRESS_ALLOW_HTTP", "true"),
         ("FAIRLANE__LOG__SEGMENT_BYTES_MAX", "1MiB"),
         ("FAIRLANE__CATALOG__OVERLAY_DIR", "/x/${y}"),
         ("FAIRLANE_CONFIG", "is none of ours"),
@@ -483,7 +483,7 @@ fn a_variable_goes_before_the_file() {
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:80");
     assert_eq!(config.delivery.in_flight_max, 9);
     assert_eq!(config.delivery.egress_allow.len(), 2);
-    assert!(!config.delivery.egress_allow_http);
+    assert!(config.delivery.egress_allow_http);
     assert_eq!(config.log.segment_bytes_max, 1 << 20);
     assert_eq!(
         config.catalog.overlay_dir.as_deref(),

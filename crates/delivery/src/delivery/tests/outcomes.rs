@@ -177,7 +177,7 @@ fn a_forbidden_address_holds_the_lane_and_is_never_dialled() {
     assert_eq!(lane.pending, 3);
     let error = lane.last_error.unwrap();
     assert!(
-        error.contains("127.0.0.1") && error.contains("egress.allow"),
+        error.contains("127.0.0.1") && error.contains("egress_allow"),
         "{error}"
     );
     assert_eq!(receiver.got().len(), 0);
