@@ -6,6 +6,7 @@
 mod floor;
 mod product;
 mod run;
+mod scale;
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Row {
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub rss_mib: Option<f64>,
+    /// What the columns have no place for.
+    pub note: String,
 }
 
 impl Row {
@@ -35,12 +38,16 @@ impl Row {
     }
 
     fn cpu_us(&self) -> Option<f64> {
-        self.cpu_seconds.map(|seconds| seconds * 1e6 / count(self.events.max(1)))
+        self.cpu_seconds
+            .map(|seconds| seconds * 1e6 / count(self.events.max(1)))
     }
 }
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let rows = runtime.block_on(run::all(args))?;
     if args.json {
         let rows: Vec<_> = rows.iter().map(|row| to_json(row, &rows)).collect();
@@ -61,7 +68,7 @@ fn to_json(row: &Row, rows: &[Row]) -> serde_json::Value {
         "name": row.name, "events": row.events, "seconds": row.seconds,
         "events_per_s": row.rate(), "cpu_us_per_event": row.cpu_us(),
         "p50_ms": row.p50_ms, "p99_ms": row.p99_ms, "rss_mib": row.rss_mib,
-        "floor": row.floor, "ratio_to_floor": ratio(row, rows),
+        "floor": row.floor, "ratio_to_floor": ratio(row, rows), "note": row.note,
     })
 }
 
@@ -81,11 +88,22 @@ fn render(rows: &[Row]) -> String {
                 number(row.p50_ms, 2),
                 number(row.p99_ms, 2),
                 number(row.rss_mib, 0),
+                row.note.clone(),
             ]
         })
         .collect();
     table::layout(
-        &["MEASURED", "FLOOR", "EVENTS/S", "OF FLOOR", "CPU US/EVENT", "P50 MS", "P99 MS", "RSS MIB"],
+        &[
+            "MEASURED",
+            "FLOOR",
+            "EVENTS/S",
+            "OF FLOOR",
+            "CPU US/EVENT",
+            "P50 MS",
+            "P99 MS",
+            "RSS MIB",
+            "",
+        ],
         &lines,
     )
 }

@@ -13,7 +13,13 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// What to log: error, warn, info, debug, or a filter such as `delivery=debug`.
-    #[arg(long, global = true, env = "FAIRLANE_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "FAIRLANE_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     pub log: String,
     /// How to log.
     #[arg(long, global = true, env = "FAIRLANE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -62,7 +68,13 @@ pub enum Command {
 #[derive(Args, Debug, Clone)]
 pub struct ConfigArgs {
     /// The configuration file.
-    #[arg(short, long, env = "FAIRLANE_CONFIG", default_value = "fairlane.toml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        env = "FAIRLANE_CONFIG",
+        default_value = "fairlane.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
 }
 
@@ -95,10 +107,20 @@ pub struct DemoArgs {
 #[derive(Args, Debug, Clone)]
 pub struct AdminArgs {
     /// The management API of the running Fairlane.
-    #[arg(long, env = "FAIRLANE_ADMIN", default_value = "http://127.0.0.1:9080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "FAIRLANE_ADMIN",
+        default_value = "http://127.0.0.1:9080",
+        value_name = "URL"
+    )]
     pub admin: String,
     /// Its token, where it asks for one.
-    #[arg(long, env = "FAIRLANE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "FAIRLANE_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub token: Option<String>,
     /// Answer in JSON.
     #[arg(long)]
@@ -108,7 +130,12 @@ pub struct AdminArgs {
 #[derive(Args, Debug)]
 pub struct SendArgs {
     /// Where events go in.
-    #[arg(long, env = "FAIRLANE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "FAIRLANE_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
     pub url: String,
     /// The write key of the source.
     #[arg(short = 'k', long, env = "FAIRLANE_WRITE_KEY", value_name = "KEY")]
@@ -248,7 +275,12 @@ pub enum DestinationCommand {
 #[derive(Args, Debug, Clone)]
 pub struct OverlayArgs {
     /// A directory with definitions that come before the built-in ones.
-    #[arg(long = "overlay", id = "dir", env = "FAIRLANE_OVERLAY", value_name = "DIR")]
+    #[arg(
+        long = "overlay",
+        id = "dir",
+        env = "FAIRLANE_OVERLAY",
+        value_name = "DIR"
+    )]
     pub overlay: Option<PathBuf>,
 }
 
@@ -284,6 +316,12 @@ pub struct BenchArgs {
     /// Bytes of one event.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(200..=30_000))]
     pub event_bytes: u32,
+    /// Lanes of the measurement "idle lanes".
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub lanes: u32,
+    /// Events of the measurement "backlog".
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub backlog: u64,
     /// Connections of the load generator.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub connections: u32,
@@ -294,9 +332,13 @@ pub struct BenchArgs {
 
 /// `20s`, `500ms`, `2m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no time: write 20s or 2m"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no time: write 20s or 2m"))?;
     let millis = match unit {
         "ms" => Some(number),
         "s" => number.checked_mul(1_000),

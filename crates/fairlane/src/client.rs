@@ -57,12 +57,16 @@ impl AdminClient {
             )
         })?;
         let status = answer.status();
-        let value: Value =
-            answer.body_mut().read_json().with_context(|| format!("{} sent no JSON", self.base))?;
+        let value: Value = answer
+            .body_mut()
+            .read_json()
+            .with_context(|| format!("{} sent no JSON", self.base))?;
         if status.is_success() {
             return Ok(value);
         }
-        let said = value["error"]["message"].as_str().unwrap_or("no reason given");
+        let said = value["error"]["message"]
+            .as_str()
+            .unwrap_or("no reason given");
         bail!("{said} ({status})")
     }
 }

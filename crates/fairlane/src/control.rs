@@ -41,14 +41,22 @@ impl Steering {
 
     fn connection_id(&self, name: &str) -> Result<ConnectionId, ControlError> {
         let registry = self.parts.registry.load();
-        let found = registry.connection_named(name).map(|connection| connection.id);
+        let found = registry
+            .connection_named(name)
+            .map(|connection| connection.id);
         found.ok_or_else(|| no_such_connection(name))
     }
 
     fn connection_name(&self, id: ConnectionId) -> String {
         let registry = self.parts.registry.load();
-        let found = registry.connections.iter().find(|connection| connection.id == id);
-        found.map_or_else(|| format!("(removed {})", id.0), |connection| connection.name.to_string())
+        let found = registry
+            .connections
+            .iter()
+            .find(|connection| connection.id == id);
+        found.map_or_else(
+            || format!("(removed {})", id.0),
+            |connection| connection.name.to_string(),
+        )
     }
 
     fn log_status(&self) -> LogStatus {
@@ -70,7 +78,9 @@ impl Steering {
             let counts = parts.store.dead_letter_counts()?;
             Ok((counts, parts.store.queued_dead_letter_count()?))
         });
-        let Ok((counts, queued)) = looked.await else { return StoreStatus::default() };
+        let Ok((counts, queued)) = looked.await else {
+            return StoreStatus::default();
+        };
         StoreStatus {
             bytes: counts.iter().map(|count| count.bytes).sum(),
             dead_letters: counts.iter().map(|count| count.letters).sum(),
@@ -112,16 +122,31 @@ impl Steering {
         Ok(rows.into_iter().filter(is_replay).collect())
     }
 
-    fn replay_status(&self, row: &LaneRow, lanes: &HashMap<LaneId, LaneStatus>) -> Option<ReplayStatus> {
-        let LaneKind::Replay { id, from, to } = row.kind else { return None };
+    fn replay_status(
+        &self,
+        row: &LaneRow,
+        lanes: &HashMap<LaneId, LaneStatus>,
+    ) -> Option<ReplayStatus> {
+        let LaneKind::Replay { id, from, to } = row.kind else {
+            return None;
+        };
         let connection = self.connection_name(row.connection);
         let lane = lanes.get(&row.lane).cloned();
-        Some(ReplayStatus { id, connection, from, to, finished: row.finished, lane })
+        Some(ReplayStatus {
+            id,
+            connection,
+            from,
+            to,
+            finished: row.finished,
+            lane,
+        })
     }
 }
 
 fn no_such_connection(name: &str) -> ControlError {
-    ControlError::NotFound(format!("there is no connection {name:?}: `fairlane lanes` lists them"))
+    ControlError::NotFound(format!(
+        "there is no connection {name:?}: `fairlane lanes` lists them"
+    ))
 }
 
 fn of_delivery(error: delivery::Error) -> ControlError {
@@ -180,16 +205,31 @@ impl Control for Steering {
                 request: sample.request_line,
                 response: text(&sample.response),
             });
-            Ok(LaneDetail { lane, samples: samples.collect() })
+            Ok(LaneDetail {
+                lane,
+                samples: samples.collect(),
+            })
         })
     }
 
     fn hold<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<(), ControlError>> {
-        Box::pin(async move { self.parts.delivery.hold(connection).await.map_err(of_delivery) })
+        Box::pin(async move {
+            self.parts
+                .delivery
+                .hold(connection)
+                .await
+                .map_err(of_delivery)
+        })
     }
 
     fn resume<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<(), ControlError>> {
-        Box::pin(async move { self.parts.delivery.resume(connection).await.map_err(of_delivery) })
+        Box::pin(async move {
+            self.parts
+                .delivery
+                .resume(connection)
+                .await
+                .map_err(of_delivery)
+        })
     }
 
     fn dead_letters(
@@ -198,7 +238,9 @@ impl Control for Steering {
     ) -> Answer<'_, Result<Vec<DeadLetterSummary>, ControlError>> {
         Box::pin(async move {
             let connection = query.connection.as_deref();
-            let connection = connection.map(|name| self.connection_id(name)).transpose()?;
+            let connection = connection
+                .map(|name| self.connection_id(name))
+                .transpose()?;
             let filter = DeadLetterFilter {
                 connection,
                 reason: query.reason,
@@ -206,8 +248,13 @@ impl Control for Steering {
                 limit: query.limit,
                 ..DeadLetterFilter::default()
             };
-            let letters = self.look(move |parts| parts.store.dead_letters(&filter)).await?;
-            Ok(letters.into_iter().map(|letter| self.summary(letter)).collect())
+            let letters = self
+                .look(move |parts| parts.store.dead_letters(&filter))
+                .await?;
+            Ok(letters
+                .into_iter()
+                .map(|letter| self.summary(letter))
+                .collect())
         })
     }
 
@@ -241,21 +288,30 @@ impl Control for Steering {
         })
     }
 
-    fn redeliver(
-        &self,
-        selection: Selection,
-    ) -> Answer<'_, Result<Vec<Redelivery>, ControlError>> {
+    fn redeliver(&self, selection: Selection) -> Answer<'_, Result<Vec<Redelivery>, ControlError>> {
         Box::pin(async move {
-            let everything = DeadLetterFilter { limit: usize::MAX, ..DeadLetterFilter::default() };
+            let everything = DeadLetterFilter {
+                limit: usize::MAX,
+                ..DeadLetterFilter::default()
+            };
             let selection = match selection {
                 Selection::All => DeadLetterSelection::Filter(everything),
                 Selection::Ids(ids) => DeadLetterSelection::Ids(ids),
                 Selection::Matching { connection, reason } => {
                     let connection = Some(self.connection_id(&connection)?);
-                    DeadLetterSelection::Filter(DeadLetterFilter { connection, reason, ..everything })
+                    DeadLetterSelection::Filter(DeadLetterFilter {
+                        connection,
+                        reason,
+                        ..everything
+                    })
                 }
             };
-            let queued = self.parts.delivery.redeliver(selection).await.map_err(of_delivery)?;
+            let queued = self
+                .parts
+                .delivery
+                .redeliver(selection)
+                .await
+                .map_err(of_delivery)?;
             let named = |(connection, queued)| Redelivery {
                 connection: self.connection_name(connection),
                 queued,
@@ -267,10 +323,14 @@ impl Control for Steering {
     fn replay(&self, request: ReplayRequest) -> Answer<'_, Result<ReplayStatus, ControlError>> {
         Box::pin(async move {
             let from = self.point(request.from);
-            let to = request.to.map_or_else(|| self.parts.log.end(), |to| self.point(to));
+            let to = request
+                .to
+                .map_or_else(|| self.parts.log.end(), |to| self.point(to));
             let delivery = &self.parts.delivery;
-            let lane =
-                delivery.replay(&request.connection, from, to).await.map_err(of_delivery)?;
+            let lane = delivery
+                .replay(&request.connection, from, to)
+                .await
+                .map_err(of_delivery)?;
             let rows = self.replay_rows().await?;
             let row = rows.iter().find(|row| row.lane == lane);
             row.and_then(|row| self.replay_status(row, &HashMap::new()))
@@ -283,7 +343,10 @@ impl Control for Steering {
             let rows = self.replay_rows().await?;
             let lanes = self.live_lanes().await;
             let lanes = lanes.into_iter().map(|lane| (lane.lane, lane)).collect();
-            Ok(rows.iter().filter_map(|row| self.replay_status(row, &lanes)).collect())
+            Ok(rows
+                .iter()
+                .filter_map(|row| self.replay_status(row, &lanes))
+                .collect())
         })
     }
 

@@ -58,7 +58,9 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut board = Board::new(shown);
     let sent = drive(args, &app, &receivers, &mut board).await?;
     settle(&app, sent).await;
-    board.draw(&app, sent, "the stream of events has ended").await;
+    board
+        .draw(&app, sent, "the stream of events has ended")
+        .await;
     let sheet = board::balance_sheet(&app, &receivers).await;
     app.stop().await;
     if args.json {
@@ -68,9 +70,13 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         println!("{}", farewell(&dir, temporary));
     }
     if temporary {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        std::fs::remove_dir_all(&dir)
+            .with_context(|| format!("cannot remove {}", dir.display()))?;
     }
-    anyhow::ensure!(sheet["balanced"] == true, "the books do not balance: please report this");
+    anyhow::ensure!(
+        sheet["balanced"] == true,
+        "the books do not balance: please report this"
+    );
     Ok(())
 }
 
@@ -130,7 +136,12 @@ impl Sender {
 
     async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let connection = LoadConnection::open(address, WRITE_KEY).await?;
-        Ok(Self { connection, shop: Shop::new(7), made: 0, accepted: 0 })
+        Ok(Self {
+            connection,
+            shop: Shop::new(7),
+            made: 0,
+            accepted: 0,
+        })
     }
 
     /// Sends what is due by now.
@@ -195,7 +206,11 @@ fn configuration(receivers: &[Receiver]) -> String {
 
 fn introduction(app: &App, config: &Path, temporary: bool) -> String {
     let events = app.events_address();
-    let kept = if temporary { "removed at the end" } else { "kept" };
+    let kept = if temporary {
+        "removed at the end"
+    } else {
+        "kept"
+    };
     format!(
         "Fairlane demo: a shop's events in over HTTP, out to four webhooks, three of which will misbehave.\n\
          \n  configuration   {} ({kept})\
@@ -213,7 +228,10 @@ fn farewell(dir: &Path, temporary: bool) -> String {
         "`fairlane demo --dir demo-data` keeps its data; what was pending goes on at the next start"
             .to_owned()
     } else {
-        format!("the data is in {}: what is pending goes on at the next start", dir.display())
+        format!(
+            "the data is in {}: what is pending goes on at the next start",
+            dir.display()
+        )
     };
     format!(
         "Where to look next:\n  examples/fairlane.toml   a configuration, with every key explained\n  \

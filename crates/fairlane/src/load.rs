@@ -33,7 +33,11 @@ impl LoadConnection {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let key = base64::engine::general_purpose::STANDARD.encode(format!("{write_key}:"));
-        Ok(Self { sender, host: address.to_string(), authorization: format!("Basic {key}") })
+        Ok(Self {
+            sender,
+            host: address.to_string(),
+            authorization: format!("Basic {key}"),
+        })
     }
 
     /// Posts one body and reads the whole answer.
@@ -63,7 +67,8 @@ pub struct Latencies(Vec<u32>);
 
 impl Latencies {
     pub fn record(&mut self, elapsed: Duration) {
-        self.0.push(u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX));
+        self.0
+            .push(u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -78,6 +83,8 @@ impl Latencies {
     pub fn quantile_ms(&mut self, permille: usize) -> f64 {
         self.0.sort_unstable();
         let index = (self.0.len() * permille / 1_000).min(self.0.len().saturating_sub(1));
-        self.0.get(index).map_or(f64::NAN, |micros| f64::from(*micros) / 1_000.0)
+        self.0
+            .get(index)
+            .map_or(f64::NAN, |micros| f64::from(*micros) / 1_000.0)
     }
 }

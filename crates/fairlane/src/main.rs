@@ -42,7 +42,12 @@ fn main() -> ExitCode {
         Command::Secret(command) => command::secret::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "fairlane", &mut std::io::stdout());
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "fairlane",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     };
@@ -58,7 +63,10 @@ fn main() -> ExitCode {
 /// The main thread's runtime: it waits and steers; ingest, delivery and the log have threads of
 /// their own.
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }
 
 /// Logs go to standard error: standard output is for what a command was asked for.
@@ -66,7 +74,9 @@ fn start_logging(cli: &Cli) {
     let quiet = matches!(cli.command, Command::Demo(_)) && cli.log == "info";
     let filter = if quiet { "error" } else { cli.log.as_str() };
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

@@ -48,7 +48,9 @@ pub fn stamped_id(number: u64) -> String {
 }
 
 fn unix_micros() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_micros())
 }
 
 /// A running receiver. Ends with the process, or when its runtime does.
@@ -77,8 +79,9 @@ impl Receiver {
     /// # Errors
     /// No port could be had.
     pub async fn start(name: &'static str, temper: Temper, keep: Keep) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on 127.0.0.1")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("no free port on 127.0.0.1")?;
         let address = listener.local_addr()?;
         let seen = Arc::<Seen>::default();
         let for_server = Arc::clone(&seen);
@@ -93,7 +96,11 @@ impl Receiver {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { name, address, seen })
+        Ok(Self {
+            name,
+            address,
+            seen,
+        })
     }
 
     /// From now on the receiver behaves as its temper says; before, it is healthy.
@@ -130,12 +137,23 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let number = seen.requests.fetch_add(1, Ordering::Relaxed);
     let id = (keep != Keep::Nothing)
-        .then(|| request.headers().get("webhook-id")?.to_str().ok().map(str::to_owned))
+        .then(|| {
+            request
+                .headers()
+                .get("webhook-id")?
+                .to_str()
+                .ok()
+                .map(str::to_owned)
+        })
         .flatten();
     // The body is read to its end, as a real receiver would; a broken one is the sender's affair.
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
-    let temper = if seen.faulty.load(Ordering::Relaxed) { temper } else { Temper::Healthy };
+    let temper = if seen.faulty.load(Ordering::Relaxed) {
+        temper
+    } else {
+        Temper::Healthy
+    };
     let status = match temper {
         Temper::Healthy => 200,
         Temper::Hangs => {
@@ -167,7 +185,9 @@ async fn answer(
     if status == 429 {
         response = response.header("retry-after", "1");
     }
-    Ok(response.body(Full::new(Bytes::new())).expect("a status and one header make a response"))
+    Ok(response
+        .body(Full::new(Bytes::new()))
+        .expect("a status and one header make a response"))
 }
 
 impl Seen {
@@ -176,7 +196,9 @@ impl Seen {
             lock(&self.ids).insert(id);
             return;
         }
-        let sent = id.split_once('-').and_then(|(micros, _)| micros.parse::<u128>().ok());
+        let sent = id
+            .split_once('-')
+            .and_then(|(micros, _)| micros.parse::<u128>().ok());
         if let Some(sent) = sent {
             let took = u64::try_from(unix_micros().saturating_sub(sent)).unwrap_or(u64::MAX);
             lock(&self.latencies).record(Duration::from_micros(took));
@@ -197,5 +219,7 @@ impl Seen {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

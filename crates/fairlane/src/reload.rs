@@ -34,28 +34,37 @@ impl Watch {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
             _ => PathBuf::from("."),
         };
-        let dir = dir.canonicalize().context("the configuration's directory")?;
+        let dir = dir
+            .canonicalize()
+            .context("the configuration's directory")?;
         let overlay = parts.config.lock().await.catalog.overlay_dir.clone();
         let overlay = overlay.map(|overlay| dir.join(overlay));
-        let interesting = Interesting { dir: dir.clone(), overlay: overlay.clone() };
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let touched = match event {
-                Ok(event) if event.kind.is_access() => false,
-                Ok(event) => event.paths.iter().any(|path| interesting.holds(path)),
-                // Events were lost: look.
-                Err(_) => true,
-            };
-            if touched {
-                // Full: somebody will look anyway.
-                let _ = changed.try_send(());
-            }
-        })?;
+        let interesting = Interesting {
+            dir: dir.clone(),
+            overlay: overlay.clone(),
+        };
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let touched = match event {
+                    Ok(event) if event.kind.is_access() => false,
+                    Ok(event) => event.paths.iter().any(|path| interesting.holds(path)),
+                    // Events were lost: look.
+                    Err(_) => true,
+                };
+                if touched {
+                    // Full: somebody will look anyway.
+                    let _ = changed.try_send(());
+                }
+            })?;
         watcher.watch(&dir, RecursiveMode::NonRecursive)?;
         if let Some(overlay) = &overlay {
             watcher.watch(overlay, RecursiveMode::Recursive)?;
         }
         let task = tokio::spawn(follow(parts, changes));
-        Ok(Self { _watcher: watcher, task })
+        Ok(Self {
+            _watcher: watcher,
+            task,
+        })
     }
 }
 
@@ -73,10 +82,15 @@ struct Interesting {
 
 impl Interesting {
     fn holds(&self, path: &Path) -> bool {
-        let program_or_config =
-            path.extension().is_some_and(|extension| extension == "toml" || extension == "vrl");
+        let program_or_config = path
+            .extension()
+            .is_some_and(|extension| extension == "toml" || extension == "vrl");
         let beside = path.parent() == Some(&self.dir) && program_or_config;
-        beside || self.overlay.as_ref().is_some_and(|overlay| path.starts_with(overlay))
+        beside
+            || self
+                .overlay
+                .as_ref()
+                .is_some_and(|overlay| path.starts_with(overlay))
     }
 }
 
@@ -93,7 +107,10 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
             change = changes.recv() => if change.is_none() { return },
             _ = asked => {}
         }
-        while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|more| more.is_some()) {}
+        while tokio::time::timeout(QUIET, changes.recv())
+            .await
+            .is_ok_and(|more| more.is_some())
+        {}
         match reload(&parts).await {
             Ok(report) if report == ReloadReport::default() => {}
             Ok(report) => tracing::info!(
@@ -122,18 +139,25 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let catalog = load_catalog(path, &config)?;
     vet(path, &config, &catalog)?;
     let registry = Arc::new(registry_of(&config, &parts.store)?);
-    parts.store.record_registry(&registry, crate::serve::now())?;
+    parts
+        .store
+        .record_registry(&registry, crate::serve::now())?;
     let old = parts.registry.load_full();
     let mut report = compare(&old, &registry);
-    report.restart_needed =
-        in_force.restart_needed(&config).into_iter().map(str::to_owned).collect();
+    report.restart_needed = in_force
+        .restart_needed(&config)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     // The lanes first: an event of a new source must find its lanes when it is accepted.
     let before = parts.catalog.swap(Arc::new(catalog));
     if let Err(error) = parts.delivery.apply(Arc::clone(&registry)).await {
         parts.catalog.store(before);
         return Err(error.into());
     }
-    parts.sources.store(Arc::new(SourceTable::from_registry(&registry)));
+    parts
+        .sources
+        .store(Arc::new(SourceTable::from_registry(&registry)));
     parts.registry.store(registry);
     *in_force = config;
     Ok(report)

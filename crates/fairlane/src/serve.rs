@@ -63,7 +63,11 @@ pub struct Parts {
 
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let app = App::start(&args.config).await?;
-    println!("Fairlane {} takes {EVENTS_AT}{}", env!("CARGO_PKG_VERSION"), app.events_address());
+    println!(
+        "Fairlane {} takes {EVENTS_AT}{}",
+        env!("CARGO_PKG_VERSION"),
+        app.events_address()
+    );
     println!("{MANAGEMENT_AT}{}", app.management_address());
     let watch = Watch::start(Arc::clone(&app.parts)).await?;
     stop_signal().await;
@@ -166,7 +170,12 @@ impl App {
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;
         ingest.set_ready(true);
-        Ok(Self { parts, ingest, admin, drain_timeout })
+        Ok(Self {
+            parts,
+            ingest,
+            admin,
+            drain_timeout,
+        })
     }
 
     pub fn events_address(&self) -> SocketAddr {
@@ -202,9 +211,14 @@ impl Parts {
     /// The books over all live lanes.
     pub fn balance(&self, lanes: &[LaneStatus]) -> BalanceSheet {
         let registry = self.registry.load();
-        let live = lanes.iter().filter(|lane| registry.connection_named(&lane.connection).is_some());
-        let accepted =
-            registry.sources.iter().map(|source| self.log.stream_count(source.id)).sum();
+        let live = lanes
+            .iter()
+            .filter(|lane| registry.connection_named(&lane.connection).is_some());
+        let accepted = registry
+            .sources
+            .iter()
+            .map(|source| self.log.stream_count(source.id))
+            .sum();
         BalanceSheet::of(accepted, live)
     }
 }
@@ -225,22 +239,34 @@ fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 /// Ends at the first SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. A second one ends the process at once.
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+    ];
     let signals: Result<Vec<_>, _> = kinds.into_iter().map(signal).collect();
     let Ok(mut signals) = signals else {
         // Without signal handlers the default ones end the process, which is what is asked for.
         return std::future::pending().await;
     };
     std::future::poll_fn(move |context| {
-        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-        if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        let came = signals
+            .iter_mut()
+            .any(|signal| signal.poll_recv(context).is_ready());
+        if came {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
 }
 
 /// The wall clock.
 pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -249,5 +275,8 @@ pub fn rfc3339(time: UnixMillis) -> String {
     i64::try_from(time.0)
         .ok()
         .and_then(chrono::DateTime::from_timestamp_millis)
-        .map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+        .map_or_else(
+            || "-".to_owned(),
+            |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        )
 }

@@ -33,8 +33,20 @@ pub fn layout(header: &[&str], rows: &[Vec<String>]) -> String {
 /// The table of `fairlane lanes`.
 pub fn lanes(lanes: &[LaneStatus]) -> String {
     let header = [
-        "LANE", "STATE", "ACCEPTED", "DELIVERED", "REJECTED", "FILTERED", "EXPIRED", "PENDING",
-        "RETRYING", "FLYING", "OLDEST", "P50", "P99", "LAST ERROR",
+        "LANE",
+        "STATE",
+        "ACCEPTED",
+        "DELIVERED",
+        "REJECTED",
+        "FILTERED",
+        "EXPIRED",
+        "PENDING",
+        "RETRYING",
+        "FLYING",
+        "OLDEST",
+        "P50",
+        "P99",
+        "LAST ERROR",
     ];
     let rows: Vec<Vec<String>> = lanes
         .iter()
@@ -50,7 +62,11 @@ pub fn lanes(lanes: &[LaneStatus]) -> String {
                 lane.pending.to_string(),
                 lane.retrying.to_string(),
                 lane.in_flight.to_string(),
-                if lane.pending == 0 { "-".to_owned() } else { time(lane.backlog_age_ms) },
+                if lane.pending == 0 {
+                    "-".to_owned()
+                } else {
+                    time(lane.backlog_age_ms)
+                },
                 quantile(&lane.latency_ms_buckets, 0.5),
                 quantile(&lane.latency_ms_buckets, 0.99),
                 shorten(lane.last_error.as_deref().unwrap_or("-"), 48),
@@ -89,10 +105,17 @@ pub fn time(ms: u64) -> String {
 /// One line of at most `max` characters, without anything that could steer a terminal: what a
 /// destination answered must not colour, move or clear what an operator sees.
 pub fn shorten(text: &str, max: usize) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(max + 1).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(max + 1)
+        .collect();
     if clean.chars().count() > max {
-        clean.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+        clean
+            .chars()
+            .take(max.saturating_sub(1))
+            .chain(['…'])
+            .collect()
     } else {
         clean
     }

@@ -82,7 +82,10 @@ impl Name {
     /// # Errors
     /// The text breaks the rule above: show the error to whoever wrote it.
     pub fn new(text: &str) -> Result<Self, BadName> {
-        let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let first_ok = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric());
         let all_ok = text.bytes().all(|b| {
             b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.' | b':')
         });

@@ -77,7 +77,9 @@ pub enum LaneState {
     Open,
     /// A probe got through; the lane starts slowly.
     HalfOpen,
-    Held { reason: HoldReason },
+    Held {
+        reason: HoldReason,
+    },
     /// Switched off by the configuration.
     Disabled,
 }

@@ -34,8 +34,13 @@ pub enum FilterReason {
 }
 
 impl FilterReason {
-    pub const ALL: [Self; 5] =
-        [Self::Filter, Self::Integrations, Self::EventType, Self::Destination, Self::Transform];
+    pub const ALL: [Self; 5] = [
+        Self::Filter,
+        Self::Integrations,
+        Self::EventType,
+        Self::Destination,
+        Self::Transform,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {

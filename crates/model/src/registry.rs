@@ -90,12 +90,16 @@ impl Registry {
 
     #[must_use]
     pub fn destination(&self, id: DestinationId) -> Option<&Destination> {
-        self.destinations.iter().find(|destination| destination.id == id)
+        self.destinations
+            .iter()
+            .find(|destination| destination.id == id)
     }
 
     #[must_use]
     pub fn connection_named(&self, name: &str) -> Option<&Connection> {
-        self.connections.iter().find(|connection| connection.name.as_str() == name)
+        self.connections
+            .iter()
+            .find(|connection| connection.name.as_str() == name)
     }
 }
 

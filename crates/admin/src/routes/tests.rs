@@ -1,3 +1,5 @@
+//! The table of routes: every one is guarded, documented and answers as it says.
+
 use std::collections::HashSet;
 
 use expect_test::expect_file;

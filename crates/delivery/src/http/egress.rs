@@ -43,7 +43,9 @@ pub enum Refusal {
     Denied(IpAddr),
     #[error("port {0} is not allowed: use 80, 443, or 1024 and above")]
     Port(u16),
-    #[error("plain http to {0} is not allowed: use https, or set `egress_allow_http = true` under [delivery]")]
+    #[error(
+        "plain http to {0} is not allowed: use https, or set `egress_allow_http = true` under [delivery]"
+    )]
     PlainHttp(IpAddr),
 }
 

@@ -1,3 +1,5 @@
+//! Finding an event's id without building a tree.
+
 use proptest::prelude::*;
 
 use super::message_id;

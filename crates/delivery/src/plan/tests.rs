@@ -1,3 +1,5 @@
+//! What a connection's lane works with, out of registry and catalog.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

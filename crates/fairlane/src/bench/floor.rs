@@ -12,7 +12,12 @@ use crate::load::{Latencies, LoadConnection};
 use crate::receiver::Receiver;
 
 /// A bare log: one thread appends `batch` events at a time to a file and waits for the disk.
-pub fn append(name: &'static str, event: &[u8], batch: usize, run_for: Duration) -> anyhow::Result<Row> {
+pub fn append(
+    name: &'static str,
+    event: &[u8],
+    batch: usize,
+    run_for: Duration,
+) -> anyhow::Result<Row> {
     let dir = super::product::scratch_dir("floor")?;
     let mut file = std::fs::File::create(dir.join("log"))?;
     let buffer = event.repeat(batch);

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
@@ -32,7 +33,7 @@ pub fn scratch_dir(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 impl Product {
-    /// Starts the product with these sources, destinations and connections.
+    /// Starts the product, in a new directory, with these sources, destinations and connections.
     pub fn start(name: &str, registry: &str) -> anyhow::Result<Self> {
         let dir = scratch_dir(name)?;
         let config = format!(
@@ -40,6 +41,19 @@ impl Product {
              [delivery]\negress_allow = [\"127.0.0.0/8\"]\n{registry}"
         );
         std::fs::write(dir.join("fairlane.toml"), config)?;
+        Self::start_in(dir)
+    }
+
+    /// kill -9, and a new start on the same data; returns how long that start took.
+    pub fn restart(mut self) -> anyhow::Result<(Self, Duration)> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let began = Instant::now();
+        let next = Self::start_in(std::mem::take(&mut self.dir))?;
+        Ok((next, began.elapsed()))
+    }
+
+    fn start_in(dir: PathBuf) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", "--log", "warn"])
             .current_dir(&dir)
@@ -53,8 +67,17 @@ impl Product {
             ingest = ingest.or_else(|| address(&line, EVENTS_AT));
             admin = admin.or_else(|| address(&line, MANAGEMENT_AT));
             if let (Some(ingest), Some(admin)) = (ingest, admin) {
-                let args = AdminArgs { admin: format!("http://{admin}"), token: None, json: true };
-                let product = Self { process, dir, ingest, admin: AdminClient::new(&args) };
+                let args = AdminArgs {
+                    admin: format!("http://{admin}"),
+                    token: None,
+                    json: true,
+                };
+                let product = Self {
+                    process,
+                    dir,
+                    ingest,
+                    admin: AdminClient::new(&args),
+                };
                 return Ok(product);
             }
         }
@@ -77,8 +100,15 @@ impl Product {
     /// Resident memory in MiB.
     pub fn rss_mib(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("no VmRSS")?;
+        let kib: f64 = line
+            .split_whitespace()
+            .nth(1)
+            .context("no figure")?
+            .parse()?;
         Ok(kib / 1_024.0)
     }
 }
@@ -88,10 +118,17 @@ impl Drop for Product {
         // It is ours, and nothing in its directory is wanted any more.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
+        if !self.dir.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
     }
 }
 
 fn address(line: &str, words: &str) -> Option<SocketAddr> {
-    line.split_once(words)?.1.split_whitespace().next()?.parse().ok()
+    line.split_once(words)?
+        .1
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }

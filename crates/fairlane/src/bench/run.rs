@@ -21,25 +21,29 @@ const POST: &str = "floor: bare client to receiver";
 
 /// Which requests the load generator makes.
 #[derive(Clone, Copy)]
-struct Load {
-    path: &'static str,
-    batch: usize,
-    event_bytes: usize,
-    connections: u32,
-    run_for: Duration,
+pub struct Load {
+    pub path: &'static str,
+    pub batch: usize,
+    pub event_bytes: usize,
+    pub connections: u32,
+    pub run_for: Duration,
     /// Events a second over all connections; `None`: as fast as they are answered.
-    rate: Option<f64>,
+    pub rate: Option<f64>,
 }
 
 /// What the generator saw.
-struct Sent {
-    events: u64,
-    seconds: f64,
-    acknowledged: Latencies,
+pub struct Sent {
+    pub events: u64,
+    pub seconds: f64,
+    pub acknowledged: Latencies,
 }
 
 pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
-    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let wanted = |name: &str| {
+        args.only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    };
     let event_bytes = usize::try_from(args.event_bytes)?;
     let single = Load {
         path: "/v1/track",
@@ -49,7 +53,12 @@ pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
         run_for: args.run_for,
         rate: None,
     };
-    let batches = Load { path: "/v1/batch", batch: BATCH, connections: args.connections.min(16), ..single };
+    let batches = Load {
+        path: "/v1/batch",
+        batch: BATCH,
+        connections: args.connections.min(16),
+        ..single
+    };
     let mut rows = Vec::new();
     let floor_for = args.run_for.min(Duration::from_secs(5));
     let event = Template::new(event_bytes).body(1, 0);
@@ -58,17 +67,26 @@ pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
     rows.push(floor::append(APPEND_BATCH, &event, BATCH, floor_for)?);
     let receiver = Receiver::start("floor", Temper::Healthy, Keep::Nothing).await?;
     rows.push(floor::post(POST, &receiver, &event, args.connections, floor_for).await?);
-    for (name, load) in [("ingest, single", single), ("ingest, batches of 100", batches)] {
+    for (name, load) in [
+        ("ingest, single", single),
+        ("ingest, batches of 100", batches),
+    ] {
         if wanted(name) {
             eprintln!("{name} ...");
             rows.push(ingest(name, load).await?);
         }
     }
-    for (name, load) in [("end to end, single", single), ("end to end, batches of 100 in", batches)] {
+    for (name, load) in [
+        ("end to end, single", single),
+        ("end to end, batches of 100 in", batches),
+    ] {
         if wanted(name) {
             eprintln!("{name} ...");
             let row = end_to_end(name, load).await?;
-            let half = Load { rate: Some(row.rate() / 2.0), ..load };
+            let half = Load {
+                rate: Some(row.rate() / 2.0),
+                ..load
+            };
             rows.push(row);
             if load.batch == 1 {
                 eprintln!("acknowledgement at half load ...");
@@ -80,13 +98,33 @@ pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
         eprintln!("delivery only ...");
         rows.push(delivery("delivery only", batches).await?);
     }
-    for (name, temper) in
-        [("nine of ten, all healthy", Temper::Healthy), ("nine of ten, the tenth hangs", Temper::Hangs)]
-    {
+    for (name, temper) in [
+        ("nine of ten, all healthy", Temper::Healthy),
+        ("nine of ten, the tenth hangs", Temper::Hangs),
+    ] {
         if wanted(name) {
             eprintln!("{name} ...");
-            rows.push(isolation(name, Load { rate: Some(200.0), connections: 4, ..single }, temper).await?);
+            rows.push(
+                isolation(
+                    name,
+                    Load {
+                        rate: Some(200.0),
+                        connections: 4,
+                        ..single
+                    },
+                    temper,
+                )
+                .await?,
+            );
         }
+    }
+    if wanted("idle lanes") {
+        eprintln!("idle lanes ...");
+        rows.push(super::scale::idle_lanes("idle lanes", args.lanes)?);
+    }
+    if wanted("backlog") {
+        eprintln!("backlog ...");
+        rows.push(super::scale::backlog("backlog, destination dead", batches, args.backlog).await?);
     }
     Ok(rows)
 }
@@ -137,7 +175,7 @@ impl Template {
 }
 
 /// Posts for as long as the load says, over all its connections.
-async fn generate(product: &Product, load: Load) -> anyhow::Result<Sent> {
+pub async fn generate(product: &Product, load: Load) -> anyhow::Result<Sent> {
     let template = Arc::new(Template::new(load.event_bytes));
     let number = Arc::new(AtomicU64::new(0));
     let events = Arc::new(AtomicU64::new(0));
@@ -171,10 +209,14 @@ async fn generate(product: &Product, load: Load) -> anyhow::Result<Sent> {
         acknowledged.merge(task??);
     }
     let events = events.load(Ordering::Relaxed);
-    Ok(Sent { events, seconds: began.elapsed().as_secs_f64(), acknowledged })
+    Ok(Sent {
+        events,
+        seconds: began.elapsed().as_secs_f64(),
+        acknowledged,
+    })
 }
 
-fn source() -> String {
+pub fn source() -> String {
     format!("[[sources]]\nname = \"bench\"\nwrite_key = \"{WRITE_KEY}\"\n")
 }
 
@@ -192,13 +234,18 @@ async fn ingest(name: &'static str, load: Load) -> anyhow::Result<Row> {
     let mut sent = generate(&product, load).await?;
     Ok(Row {
         name,
-        floor: Some(if load.batch == 1 { APPEND_SINGLE } else { APPEND_BATCH }),
+        floor: Some(if load.batch == 1 {
+            APPEND_SINGLE
+        } else {
+            APPEND_BATCH
+        }),
         events: sent.events,
         seconds: sent.seconds,
         cpu_seconds: Some(product.cpu_seconds()? - before),
         p50_ms: Some(sent.acknowledged.quantile_ms(500)),
         p99_ms: Some(sent.acknowledged.quantile_ms(990)),
         rss_mib: Some(product.rss_mib()?),
+        ..Row::default()
     })
 }
 
@@ -228,6 +275,7 @@ async fn end_to_end(name: &'static str, load: Load) -> anyhow::Result<Row> {
         p50_ms: Some(sent.acknowledged.quantile_ms(500)),
         p99_ms: Some(sent.acknowledged.quantile_ms(990)),
         rss_mib: Some(product.rss_mib()?),
+        ..Row::default()
     })
 }
 
@@ -236,7 +284,10 @@ async fn delivery(name: &'static str, load: Load) -> anyhow::Result<Row> {
     let receiver = Receiver::start("bench", Temper::Healthy, Keep::Nothing).await?;
     let product = Product::start("delivery", &(source() + &webhook("hook", &receiver)))?;
     product.admin.post("/v1/lanes/hook/hold", &json!({}))?;
-    let backlog = Load { run_for: Duration::from_secs(2), ..load };
+    let backlog = Load {
+        run_for: Duration::from_secs(2),
+        ..load
+    };
     let sent = generate(&product, backlog).await?;
     let before = product.cpu_seconds()?;
     let already = receiver.accepted();
@@ -263,7 +314,11 @@ async fn isolation(name: &'static str, load: Load, tenth: Temper) -> anyhow::Res
     let mut healthy = Vec::new();
     for index in 0..9 {
         let receiver = Receiver::start("healthy", Temper::Healthy, Keep::Latencies).await?;
-        write!(registry, "{}", webhook(&format!("healthy-{index}"), &receiver))?;
+        write!(
+            registry,
+            "{}",
+            webhook(&format!("healthy-{index}"), &receiver)
+        )?;
         healthy.push(receiver);
     }
     let sick = Receiver::start("tenth", tenth, Keep::Nothing).await?;
@@ -272,13 +327,23 @@ async fn isolation(name: &'static str, load: Load, tenth: Temper) -> anyhow::Res
     let product = Product::start("isolation", &registry)?;
     let before = product.cpu_seconds()?;
     // 200 events a second in all: each event goes to ten destinations.
-    let sent = generate(&product, Load { rate: load.rate.map(|rate| rate / 10.0), ..load }).await?;
+    let sent = generate(
+        &product,
+        Load {
+            rate: load.rate.map(|rate| rate / 10.0),
+            ..load
+        },
+    )
+    .await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut latencies = Latencies::default();
     for receiver in &healthy {
         latencies.merge(receiver.take_latencies());
     }
-    anyhow::ensure!(!latencies.is_empty(), "nothing arrived at the nine healthy destinations");
+    anyhow::ensure!(
+        !latencies.is_empty(),
+        "nothing arrived at the nine healthy destinations"
+    );
     Ok(Row {
         name,
         events: healthy.iter().map(Receiver::accepted).sum(),

@@ -8,7 +8,12 @@ use crate::table;
 
 pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
     match command {
-        DeadLettersCommand::List { admin, connection, reason, limit } => {
+        DeadLettersCommand::List {
+            admin,
+            connection,
+            reason,
+            limit,
+        } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string());
             if let Some(connection) = connection {
@@ -29,7 +34,12 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
             let letter = AdminClient::new(admin).get(&format!("/v1/dead-letters/{id}"))?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
         }
-        DeadLettersCommand::Redeliver { admin, ids, connection, all } => {
+        DeadLettersCommand::Redeliver {
+            admin,
+            ids,
+            connection,
+            all,
+        } => {
             let body = match connection {
                 Some(connection) => json!({"connection": connection}),
                 None if *all => json!({"all": true}),
@@ -39,7 +49,10 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
             if admin.json {
                 println!("{answer}");
             } else {
-                println!("{} queued; `fairlane lanes` shows how they fare", answer["queued"]);
+                println!(
+                    "{} queued; `fairlane lanes` shows how they fare",
+                    answer["queued"]
+                );
             }
         }
     }
@@ -47,7 +60,9 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
 }
 
 fn list(answer: &Value) -> String {
-    let letters = answer["dead_letters"].as_array().map_or(&[][..], Vec::as_slice);
+    let letters = answer["dead_letters"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     if letters.is_empty() {
         return "no dead letters\n".to_owned();
     }
@@ -67,7 +82,15 @@ fn list(answer: &Value) -> String {
         })
         .collect();
     let mut shown = table::layout(
-        &["ID", "CONNECTION", "REASON", "STATUS", "ATTEMPTS", "MESSAGE", "DETAIL"],
+        &[
+            "ID",
+            "CONNECTION",
+            "REASON",
+            "STATUS",
+            "ATTEMPTS",
+            "MESSAGE",
+            "DETAIL",
+        ],
         &rows,
     );
     if !answer["next"].is_null() {

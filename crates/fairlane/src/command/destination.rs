@@ -20,12 +20,17 @@ pub fn run(command: &DestinationCommand) -> anyhow::Result<()> {
             Ok(())
         }
         DestinationCommand::New { id, dir } => begin(id, dir),
-        DestinationCommand::Test { overlay, ids, bless, filter } => {
-            test(overlay, ids, *bless, filter.as_deref())
-        }
-        DestinationCommand::Transform { overlay, id, settings } => {
-            transform(&find(&catalog(overlay)?, id)?, settings)
-        }
+        DestinationCommand::Test {
+            overlay,
+            ids,
+            bless,
+            filter,
+        } => test(overlay, ids, *bless, filter.as_deref()),
+        DestinationCommand::Transform {
+            overlay,
+            id,
+            settings,
+        } => transform(&find(&catalog(overlay)?, id)?, settings),
     }
 }
 
@@ -39,7 +44,9 @@ fn catalog(args: &OverlayArgs) -> anyhow::Result<Catalog> {
 
 fn find(catalog: &Catalog, id: &str) -> anyhow::Result<Arc<Definition>> {
     catalog.get(id).with_context(|| {
-        let near = catalog.suggest(id).map(|near| format!(", did you mean {near:?}?"));
+        let near = catalog
+            .suggest(id)
+            .map(|near| format!(", did you mean {near:?}?"));
         format!(
             "there is no destination {id:?}{} (`fairlane destination list` shows all)",
             near.unwrap_or_default()
@@ -61,7 +68,10 @@ fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = catalog
         .definitions()
         .map(|one| {
-            [one.id(), one.name(), one.category()].into_iter().map(str::to_owned).collect()
+            [one.id(), one.name(), one.category()]
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
         })
         .collect();
     print!("{}", table::layout(&["ID", "NAME", "CATEGORY"], &rows));
@@ -69,7 +79,12 @@ fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn show(definition: &Definition) {
-    println!("{} ({})\n{}\n", definition.name(), definition.id(), definition.docs());
+    println!(
+        "{} ({})\n{}\n",
+        definition.name(),
+        definition.id(),
+        definition.docs()
+    );
     let rows: Vec<Vec<String>> = definition
         .settings()
         .iter()
@@ -84,12 +99,18 @@ fn show(definition: &Definition) {
                 setting.name.clone(),
                 setting.kind.as_str().to_owned(),
                 need.to_owned(),
-                setting.default.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                setting
+                    .default
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), ToString::to_string),
                 setting.help.clone(),
             ]
         })
         .collect();
-    println!("{}", table::layout(&["SETTING", "TYPE", "NEED", "DEFAULT", "WHAT"], &rows));
+    println!(
+        "{}",
+        table::layout(&["SETTING", "TYPE", "NEED", "DEFAULT", "WHAT"], &rows)
+    );
     println!("{}", definition.readme());
 }
 
@@ -102,7 +123,10 @@ fn begin(id: &str, dir: &Path) -> anyhow::Result<()> {
     model::Name::new(id)?;
     let folder = dir.join(id);
     if folder.exists() {
-        bail!("{} is there already: choose another id, or edit what is there", folder.display());
+        bail!(
+            "{} is there already: choose another id, or edit what is there",
+            folder.display()
+        );
     }
     std::fs::create_dir_all(folder.join("cases"))
         .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -133,14 +157,20 @@ fn test(
     let chosen: Vec<Arc<Definition>> = if ids.is_empty() {
         catalog.definitions().cloned().collect()
     } else {
-        ids.iter().map(|id| find(&catalog, id)).collect::<Result<_, _>>()?
+        ids.iter()
+            .map(|id| find(&catalog, id))
+            .collect::<Result<_, _>>()?
     };
     let (mut passed, mut failed) = (0, 0);
     for definition in &chosen {
         if let (true, Some(dir)) = (blessing, &overlay.overlay) {
             let folder = dir.join(definition.id());
             if !folder.exists() {
-                bail!("{} is not in {}: only an overlay can be blessed", definition.id(), dir.display());
+                bail!(
+                    "{} is not in {}: only an overlay can be blessed",
+                    definition.id(),
+                    dir.display()
+                );
             }
             for file in bless(definition, &folder)? {
                 println!("blessed {file}");
@@ -156,7 +186,10 @@ fn test(
                 None => passed += 1,
                 Some(failure) => {
                     failed += 1;
-                    println!("FAILED {}/{}: {}\n{failure}\n", report.definition, report.file, report.name);
+                    println!(
+                        "FAILED {}/{}: {}\n{failure}\n",
+                        report.definition, report.file, report.name
+                    );
                 }
             }
         }

@@ -34,7 +34,12 @@ pub fn lanes(args: &LanesArgs) -> anyhow::Result<()> {
             }
             write!(out, "{}", table::lanes(&lanes))?;
             if !answer["next"].is_null() {
-                writeln!(out, "{} of {} lanes; --json and the API page on", lanes.len(), answer["total"])?;
+                writeln!(
+                    out,
+                    "{} of {} lanes; --json and the API page on",
+                    lanes.len(),
+                    answer["total"]
+                )?;
             }
         }
         out.flush()?;
@@ -66,5 +71,7 @@ fn steer(args: &LaneArgs, verb: &str, done: &str) -> anyhow::Result<()> {
 
 /// A name as one segment of a path, whatever was typed.
 fn segment(name: &str) -> String {
-    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+    url::form_urlencoded::byte_serialize(name.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }

@@ -24,7 +24,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     while !args.detach && replay["finished"] != true {
         std::thread::sleep(POLL);
         let all = client.get("/v1/replays")?;
-        let found = all["replays"].as_array().and_then(|all| all.iter().find(|one| one["id"] == id));
+        let found = all["replays"]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["id"] == id));
         match found {
             Some(found) => replay = found.clone(),
             None => bail!("replay {id} is gone: its connection was removed"),
@@ -43,7 +45,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     } else if args.detach {
         println!("replay {id} has begun; `fairlane lanes` shows it");
     } else {
-        println!("replay {id} has ended: offsets {} up to {}", replay["from"], replay["to"]);
+        println!(
+            "replay {id} has ended: offsets {} up to {}",
+            replay["from"], replay["to"]
+        );
     }
     Ok(())
 }
@@ -62,5 +67,6 @@ fn progress(replay: &Value) -> String {
 
 /// A number is an offset; anything else is taken as a time, and judged by the API.
 fn point(text: &str) -> Value {
-    text.parse::<u64>().map_or_else(|_| json!(text), |offset| json!(offset))
+    text.parse::<u64>()
+        .map_or_else(|_| json!(text), |offset| json!(offset))
 }

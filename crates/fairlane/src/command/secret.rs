@@ -28,7 +28,9 @@ pub fn run(command: &SecretCommand) -> anyhow::Result<()> {
             }
             let value = value.trim_end_matches(['\r', '\n']);
             if value.is_empty() {
-                bail!("nothing came on standard input: `echo -n VALUE | fairlane secret set {name}`");
+                bail!(
+                    "nothing came on standard input: `echo -n VALUE | fairlane secret set {name}`"
+                );
             }
             store.put_secret(name, &Secret::new(value), crate::serve::now())?;
             println!("{name} is stored, sealed; use it as \"${{secret:{name}}}\"");

@@ -18,7 +18,11 @@ pub fn run(args: &SendArgs) -> anyhow::Result<()> {
         return from_stdin(args);
     }
     if !KINDS.contains(&args.kind.as_str()) {
-        bail!("{:?} is no type of event: use one of {}", args.kind, KINDS.join(", "));
+        bail!(
+            "{:?} is no type of event: use one of {}",
+            args.kind,
+            KINDS.join(", ")
+        );
     }
     let properties: Value = serde_json::from_str(&args.properties)
         .with_context(|| format!("--properties is no JSON: {}", args.properties))?;
@@ -72,7 +76,9 @@ fn send(args: &SendArgs, events: &[Value]) -> anyhow::Result<()> {
     let (status, answer) = post_events(&args.url, &args.write_key, &json!({"batch": events}))?;
     match status {
         200 => Ok(()),
-        429 | 503 => bail!("Fairlane asks for patience ({status}): try again in a moment: {answer}"),
+        429 | 503 => {
+            bail!("Fairlane asks for patience ({status}): try again in a moment: {answer}")
+        }
         _ => bail!("refused with {status}: {answer}"),
     }
 }

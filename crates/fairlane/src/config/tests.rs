@@ -1,3 +1,5 @@
+//! What is read from a configuration, and what is said of a wrong one.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect, expect_file};

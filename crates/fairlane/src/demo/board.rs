@@ -40,7 +40,10 @@ impl Board {
     /// Remembers the latencies so far, so that the table can show both times apart.
     pub async fn faults_begin(&mut self, app: &App) {
         let lanes = app.lanes().await;
-        self.calm = lanes.into_iter().map(|lane| (lane.connection, lane.latency_ms_buckets)).collect();
+        self.calm = lanes
+            .into_iter()
+            .map(|lane| (lane.connection, lane.latency_ms_buckets))
+            .collect();
         self.last_plain = None;
     }
 
@@ -48,7 +51,11 @@ impl Board {
         if !self.shown {
             return;
         }
-        if !self.live && self.last_plain.is_some_and(|last| last.elapsed() < PLAIN_EVERY) {
+        if !self.live
+            && self
+                .last_plain
+                .is_some_and(|last| last.elapsed() < PLAIN_EVERY)
+        {
             return;
         }
         self.last_plain = Some(Instant::now());
@@ -62,7 +69,9 @@ impl Board {
         } else {
             Ok(())
         };
-        let written = rewound.and_then(|()| writeln!(out, "{text}")).and_then(|()| out.flush());
+        let written = rewound
+            .and_then(|()| writeln!(out, "{text}"))
+            .and_then(|()| out.flush());
         if written.is_err() {
             // Nobody reads any more (`demo | head`): go on without a table.
             self.shown = false;
@@ -76,7 +85,9 @@ impl Board {
             .map(|lane| {
                 let calm = self.calm.iter().find(|(name, _)| *name == lane.connection);
                 let (calm_p99, now) = match calm {
-                    Some((_, calm)) => (quantile(calm, 0.99), since(&lane.latency_ms_buckets, calm)),
+                    Some((_, calm)) => {
+                        (quantile(calm, 0.99), since(&lane.latency_ms_buckets, calm))
+                    }
                     None => (quantile(&lane.latency_ms_buckets, 0.99), Vec::new()),
                 };
                 vec![
@@ -85,7 +96,11 @@ impl Board {
                     lane.counts.delivered.to_string(),
                     lane.pending.to_string(),
                     lane.retrying.to_string(),
-                    if lane.pending == 0 { "-".to_owned() } else { time(lane.backlog_age_ms) },
+                    if lane.pending == 0 {
+                        "-".to_owned()
+                    } else {
+                        time(lane.backlog_age_ms)
+                    },
                     calm_p99,
                     quantile(&now, 0.5),
                     quantile(&now, 0.99),
@@ -95,8 +110,16 @@ impl Board {
             .collect();
         table::layout(
             &[
-                "LANE", "STATE", "DELIVERED", "PENDING", "RETRYING", "OLDEST", "CALM P99",
-                "FAULTS P50", "FAULTS P99", "LAST ERROR",
+                "LANE",
+                "STATE",
+                "DELIVERED",
+                "PENDING",
+                "RETRYING",
+                "OLDEST",
+                "CALM P99",
+                "FAULTS P50",
+                "FAULTS P99",
+                "LAST ERROR",
             ],
             &rows,
         )
@@ -119,7 +142,9 @@ pub async fn balance_sheet(app: &App, receivers: &[Receiver]) -> Value {
         .await
         .iter()
         .map(|lane| {
-            let receiver = receivers.iter().find(|receiver| receiver.name == lane.connection);
+            let receiver = receivers
+                .iter()
+                .find(|receiver| receiver.name == lane.connection);
             json!({
                 "connection": lane.connection,
                 "accepted": lane.accepted,
@@ -139,7 +164,16 @@ pub async fn balance_sheet(app: &App, receivers: &[Receiver]) -> Value {
 }
 
 pub fn render_sheet(sheet: &Value) -> String {
-    let keys = ["accepted", "delivered", "rejected", "filtered", "expired", "pending", "received", "requests"];
+    let keys = [
+        "accepted",
+        "delivered",
+        "rejected",
+        "filtered",
+        "expired",
+        "pending",
+        "received",
+        "requests",
+    ];
     let lanes = sheet["lanes"].as_array().map_or(&[][..], Vec::as_slice);
     let rows: Vec<Vec<String>> = lanes
         .iter()
@@ -151,15 +185,28 @@ pub fn render_sheet(sheet: &Value) -> String {
                     .sum();
             let mut row = vec![
                 lane["connection"].as_str().unwrap_or("-").to_owned(),
-                if adds_up { "balances" } else { "DOES NOT BALANCE" }.to_owned(),
+                if adds_up {
+                    "balances"
+                } else {
+                    "DOES NOT BALANCE"
+                }
+                .to_owned(),
             ];
             row.extend(keys.map(|key| lane[key].to_string()));
             row
         })
         .collect();
     let header = [
-        "BALANCE SHEET", "", "ACCEPTED", "DELIVERED", "REJECTED", "FILTERED", "EXPIRED", "PENDING",
-        "RECEIVED", "REQUESTS",
+        "BALANCE SHEET",
+        "",
+        "ACCEPTED",
+        "DELIVERED",
+        "REJECTED",
+        "FILTERED",
+        "EXPIRED",
+        "PENDING",
+        "RECEIVED",
+        "REQUESTS",
     ];
     format!(
         "{}\naccepted x connections = {} jobs = {} delivered + {} rejected + {} filtered + {} expired + {} pending\n\

@@ -19,21 +19,54 @@ struct Product {
 }
 
 const PRODUCTS: [Product; 6] = [
-    Product { id: "tea-01", name: "Darjeeling First Flush", category: "Tea", cents: 1_890 },
-    Product { id: "tea-02", name: "Genmaicha", category: "Tea", cents: 1_290 },
-    Product { id: "cup-07", name: "Stoneware Cup", category: "Tableware", cents: 2_400 },
-    Product { id: "pot-03", name: "Cast Iron Teapot", category: "Tableware", cents: 8_900 },
-    Product { id: "kit-11", name: "Matcha Starter Set", category: "Sets", cents: 5_450 },
-    Product { id: "gft-25", name: "Gift Card", category: "Gifts", cents: 2_500 },
+    Product {
+        id: "tea-01",
+        name: "Darjeeling First Flush",
+        category: "Tea",
+        cents: 1_890,
+    },
+    Product {
+        id: "tea-02",
+        name: "Genmaicha",
+        category: "Tea",
+        cents: 1_290,
+    },
+    Product {
+        id: "cup-07",
+        name: "Stoneware Cup",
+        category: "Tableware",
+        cents: 2_400,
+    },
+    Product {
+        id: "pot-03",
+        name: "Cast Iron Teapot",
+        category: "Tableware",
+        cents: 8_900,
+    },
+    Product {
+        id: "kit-11",
+        name: "Matcha Starter Set",
+        category: "Sets",
+        cents: 5_450,
+    },
+    Product {
+        id: "gft-25",
+        name: "Gift Card",
+        category: "Gifts",
+        cents: 2_500,
+    },
 ];
 
 const PAGES: [(&str, &str); 3] = [("Home", "/"), ("Tea", "/tea"), ("Sale", "/sale")];
-const BROWSER: &str =
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36";
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36";
 
 impl Shop {
     pub fn new(seed: u64) -> Self {
-        Self { random: SplitMix(seed), journey: Vec::new(), customers: 0 }
+        Self {
+            random: SplitMix(seed),
+            journey: Vec::new(),
+            customers: 0,
+        }
     }
 
     /// The next event, ready to be an element of a batch.

@@ -33,7 +33,10 @@ pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
     let mut options = store::Options::new(&data_dir);
     if let Ok(text) = std::env::var(KEY_VARIABLE) {
         let variable = KEY_VARIABLE.to_owned();
-        options.key = KeySource::Env { variable, text: Secret::new(text) };
+        options.key = KeySource::Env {
+            variable,
+            text: Secret::new(text),
+        };
     }
     Ok(Store::open(options, super::now())?)
 }
@@ -47,7 +50,11 @@ pub fn registry(config: &Config, store: &Store) -> anyhow::Result<Registry> {
     )
 }
 
-pub fn log(config_path: &Path, config: &Config, store: &Store) -> anyhow::Result<eventlog::Options> {
+pub fn log(
+    config_path: &Path,
+    config: &Config,
+    store: &Store,
+) -> anyhow::Result<eventlog::Options> {
     let data_dir = beside(config_path, &config.server.data_dir);
     let highest = store.lanes()?.iter().map(|lane| lane.progress.cursor).max();
     Ok(eventlog::Options {
@@ -86,7 +93,10 @@ pub fn delivery(config_path: &Path, config: &Config) -> delivery::Options {
     let egress = delivery::EgressPolicy {
         allow: section.egress_allow.clone(),
         allow_http: section.egress_allow_http,
-        extra_ca_pem: section.extra_ca.as_ref().map(|path| beside(config_path, path)),
+        extra_ca_pem: section
+            .extra_ca
+            .as_ref()
+            .map(|path| beside(config_path, path)),
         ..delivery::EgressPolicy::default()
     };
     delivery::Options {
@@ -123,7 +133,10 @@ pub fn ingest(config: &Config) -> ingest::Options {
 }
 
 pub fn admin(config: &Config) -> admin::Options {
-    admin::Options { token: config.server.admin_token.clone(), ..admin::Options::default() }
+    admin::Options {
+        token: config.server.admin_token.clone(),
+        ..admin::Options::default()
+    }
 }
 
 /// Ingest and delivery get half of the cores each, and at least one.

@@ -36,7 +36,9 @@ fn vet_destination(
     let kind = &destination.definition;
     let Some(definition) = catalog.get(kind) else {
         let near = catalog.suggest(kind);
-        let near = near.map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
+        let near = near
+            .map(|near| format!(", did you mean {near:?}?"))
+            .unwrap_or_default();
         problems.push(format!(
             "{}: there is no destination type {kind:?}{near} (`fairlane destination list` shows all)",
             at(destination.line)
@@ -52,7 +54,10 @@ fn vet_destination(
         }
         Err(wrong) => problems.extend(wrong.into_iter().map(|problem| {
             let line = destination.setting_lines.get(&problem.setting);
-            format!("{}: setting {problem}", at(*line.unwrap_or(&destination.line)))
+            format!(
+                "{}: setting {problem}",
+                at(*line.unwrap_or(&destination.line))
+            )
         })),
     }
 }
@@ -70,7 +75,10 @@ impl<'a> Programs<'a> {
         if let Some(text) = &connection.filter {
             let said = |text: &str| check_filter(text).map_err(|error| error.to_string());
             if let Err(why) = self.filters.entry(text).or_insert_with(|| said(text)) {
-                problems.push(format!("{file}:{}: filter of {name}: {why}", connection.filter_line));
+                problems.push(format!(
+                    "{file}:{}: filter of {name}: {why}",
+                    connection.filter_line
+                ));
             }
         }
         if let Some(text) = &connection.transform {

@@ -26,12 +26,17 @@ fn columns_are_aligned() {
 
 #[test]
 fn times_are_said_as_people_say_them() {
-    let said: Vec<_> =
-        [0, 999, 1_000, 59_949, 60_000, 3_599_999, 7_200_000].map(time).into_iter().collect();
+    let said: Vec<_> = [0, 999, 1_000, 59_949, 60_000, 3_599_999, 7_200_000]
+        .map(time)
+        .into_iter()
+        .collect();
     check(&said.join(" "), expect!["0ms 999ms 1.0s 59.9s 1m 59m 2h"]);
 }
 
 #[test]
 fn a_destination_cannot_steer_the_terminal() {
-    check(&shorten("503 \u{1b}[2Jgone\nnext line", 12), expect!["503  [2Jgon…"]);
+    check(
+        &shorten("503 \u{1b}[2Jgone\nnext line", 12),
+        expect!["503  [2Jgon…"],
+    );
 }

@@ -9,29 +9,51 @@ use crate::peer::{Client, Receiver, call};
 #[test]
 fn bad_requests_get_clear_answers_and_harm_nobody() {
     let receiver = Receiver::ok();
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     let post = |body: &str| call(fairlane.ingest, "POST", "/v1/track", body).unwrap();
 
     let answer = post("{\"event\": ");
     assert_eq!(answer.status(), 400, "malformed: {answer:?}");
     assert!(answer.json()["error"]["message"].is_string(), "{answer:?}");
-    let deep = format!("{{\"properties\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        "{{\"properties\":{}1{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     assert_eq!(post(&deep).status(), 400, "too deep");
     let large = track("m-large").replace("\"n\":1", &format!("\"n\":\"{}\"", "x".repeat(40_000)));
     assert_eq!(post(&large).status(), 400, "an event over 32 KiB");
     let huge = call(fairlane.ingest, "POST", "/v1/batch", &"x".repeat(600_000));
-    assert!(huge.is_err() || matches!(huge.unwrap().status(), 400 | 413), "a body over 512 KiB");
+    assert!(
+        huge.is_err() || matches!(huge.unwrap().status(), 400 | 413),
+        "a body over 512 KiB"
+    );
     let unknown = track("m-unknown").replace(WRITE_KEY, "nobody");
-    assert_eq!(post(&unknown).status(), 200, "an unknown write key is not told apart");
+    assert_eq!(
+        post(&unknown).status(),
+        200,
+        "an unknown write key is not told apart"
+    );
     let lying = Client::connect(fairlane.ingest).and_then(|mut client| {
         client.raw(b"POST /v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 9\r\n\r\n{}")?;
         client.answer()
     });
-    assert!(lying.is_err() || lying.unwrap().status() == 400, "two lengths");
+    assert!(
+        lying.is_err() || lying.unwrap().status() == 400,
+        "two lengths"
+    );
 
     fairlane.track("m-good");
-    fairlane.wait_lane("hook", "the good one is delivered", |lane| lane["delivered"] == 1);
-    assert_eq!(receiver.accepted_ids().into_keys().collect::<Vec<_>>(), ["m-good"]);
+    fairlane.wait_lane("hook", "the good one is delivered", |lane| {
+        lane["delivered"] == 1
+    });
+    assert_eq!(
+        receiver.accepted_ids().into_keys().collect::<Vec<_>>(),
+        ["m-good"]
+    );
 }
 
 #[test]
@@ -44,8 +66,10 @@ fn a_gzip_bomb_is_refused() {
         bomb.write_all(&zeros).unwrap();
     }
     let bomb = bomb.finish().unwrap();
-    let answer =
-        fairlane.client().send("POST", "/v1/batch", &[("content-encoding", "gzip")], &bomb).unwrap();
+    let answer = fairlane
+        .client()
+        .send("POST", "/v1/batch", &[("content-encoding", "gzip")], &bomb)
+        .unwrap();
     assert!(matches!(answer.status(), 400 | 413), "{answer:?}");
 }
 
@@ -68,12 +92,24 @@ fn a_wrong_configuration_says_where_and_what_to_do() {
     assert_eq!(code, 0, "{said}");
 
     for (setup, words) in [
-        (webhook("uri = \"https://hooks.example/x\""), vec!["uri", "url"]),
+        (
+            webhook("uri = \"https://hooks.example/x\""),
+            vec!["uri", "url"],
+        ),
         (webhook(""), vec!["url", "required"]),
         (webhook("url = 7"), vec!["url"]),
-        (Setup::default().and("[[destinations]]\nname = \"d\"\ntype = \"webhok\"\n"), vec!["webhok", "webhook"]),
-        (Setup::default().and("[[connections]]\nsource = \"wob\"\ndestination = \"d\"\n"), vec!["wob", "web"]),
-        (Setup::default().and("[delivery]\nshards = 0\n"), vec!["shards"]),
+        (
+            Setup::default().and("[[destinations]]\nname = \"d\"\ntype = \"webhok\"\n"),
+            vec!["webhok", "webhook"],
+        ),
+        (
+            Setup::default().and("[[connections]]\nsource = \"wob\"\ndestination = \"d\"\n"),
+            vec!["wob", "web"],
+        ),
+        (
+            Setup::default().and("[delivery]\nshards = 0\n"),
+            vec!["shards"],
+        ),
         (Setup::default().and("[nonsense]\n"), vec!["nonsense"]),
         (Setup::default().and("a = [1,\n"), vec!["fairlane.toml:"]),
         (
@@ -86,7 +122,10 @@ fn a_wrong_configuration_says_where_and_what_to_do() {
         ),
     ] {
         let (code, said) = check(&setup);
-        assert_ne!(code, 0, "accepted, though it should speak of {words:?}: {said}");
+        assert_ne!(
+            code, 0,
+            "accepted, though it should speak of {words:?}: {said}"
+        );
         for word in words {
             assert!(said.contains(word), "does not mention {word:?}: {said}");
         }
@@ -106,7 +145,10 @@ fn a_taken_port_and_a_taken_directory_are_named() {
     fs::write(taken.path().join("fairlane.toml"), text).unwrap();
     let (code, _, err) = run(taken.path(), &["serve"], "");
     assert_ne!(code, 0);
-    assert!(err.contains(&fairlane.ingest.to_string()) && err.contains("listen"), "{err}");
+    assert!(
+        err.contains(&fairlane.ingest.to_string()) && err.contains("listen"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -121,7 +163,10 @@ fn a_data_directory_that_is_a_file_is_refused() {
 #[test]
 fn a_damaged_segment_is_quarantined_and_the_rest_is_served() {
     let receiver = Receiver::ok();
-    let mut fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     for n in 0..30 {
         fairlane.track(&format!("m-{n}"));
     }
@@ -130,10 +175,18 @@ fn a_damaged_segment_is_quarantined_and_the_rest_is_served() {
     let segment = walk(&fairlane.data())
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
-        .find(|path| fs::read(path).unwrap().windows(4).any(|bytes| bytes == b"m-10"))
+        .find(|path| {
+            fs::read(path)
+                .unwrap()
+                .windows(4)
+                .any(|bytes| bytes == b"m-10")
+        })
         .expect("a segment holds the events");
     let mut bytes = fs::read(&segment).unwrap();
-    let place = bytes.windows(6).position(|bytes| bytes == b"\"m-10\"").unwrap();
+    let place = bytes
+        .windows(6)
+        .position(|bytes| bytes == b"\"m-10\"")
+        .unwrap();
     bytes[place + 2] ^= 0x01;
     fs::write(&segment, bytes).unwrap();
 
@@ -145,11 +198,20 @@ fn a_damaged_segment_is_quarantined_and_the_rest_is_served() {
     let admin = format!("http://{}", fairlane.admin);
     let (_, out, err) = run(
         fairlane.dir.path(),
-        &["replay", "hook", "--from", "0", "--to", "30", "--admin", &admin],
+        &[
+            "replay", "hook", "--from", "0", "--to", "30", "--admin", &admin,
+        ],
         "",
     );
-    let again = receiver.accepted_ids().values().filter(|n| **n == 2).count();
-    assert_eq!(again, 29, "all but the damaged one are still there: {out}{err}");
+    let again = receiver
+        .accepted_ids()
+        .values()
+        .filter(|n| **n == 2)
+        .count();
+    assert_eq!(
+        again, 29,
+        "all but the damaged one are still there: {out}{err}"
+    );
 }
 
 fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -179,9 +241,18 @@ fn a_transform_that_fails_on_an_event_rejects_that_event_alone() {
         .start();
     fairlane.track("m-without-name");
     let named = track("m-named").replace("\"n\":1", "\"name\":\"tea\"");
-    assert_eq!(call(fairlane.ingest, "POST", "/v1/track", &named).unwrap().status(), 200);
+    assert_eq!(
+        call(fairlane.ingest, "POST", "/v1/track", &named)
+            .unwrap()
+            .status(),
+        200
+    );
     let lane = fairlane.wait_lane("hook", "both ended", |lane| lane["pending"] == 0);
-    assert_eq!((&lane["rejected"], &lane["delivered"]), (&1.into(), &1.into()), "{lane}");
+    assert_eq!(
+        (&lane["rejected"], &lane["delivered"]),
+        (&1.into(), &1.into()),
+        "{lane}"
+    );
     assert_eq!(receiver.received()[0].request.json()["upper"], "TEA");
 }
 
@@ -190,6 +261,9 @@ fn without_a_configuration_it_says_how_to_begin() {
     let dir = tempfile::tempdir().unwrap();
     let (code, _, err) = run(dir.path(), &["serve"], "");
     assert_ne!(code, 0);
-    assert!(err.contains("fairlane.toml") && err.contains("examples/fairlane.toml"), "{err}");
+    assert!(
+        err.contains("fairlane.toml") && err.contains("examples/fairlane.toml"),
+        "{err}"
+    );
     assert!(fs::metadata(BINARY).is_ok());
 }

@@ -8,32 +8,59 @@ use crate::peer::Receiver;
 #[test]
 fn the_demo_ends_with_books_that_balance() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, out, err) = run(dir.path(), &["demo", "--for", "6s", "--rate", "100", "--json"], "");
+    let (code, out, err) = run(
+        dir.path(),
+        &["demo", "--for", "6s", "--rate", "100", "--json"],
+        "",
+    );
     assert_eq!(code, 0, "{out}{err}");
     let sheet: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("no JSON: {out}{err}"));
     assert_eq!(sheet["balanced"], true, "{sheet}");
     assert!(sheet["accepted"].as_u64().unwrap() > 200, "{sheet}");
     let lanes = sheet["lanes"].as_array().unwrap();
-    let healthy = lanes.iter().find(|lane| lane["connection"] == "healthy").unwrap();
+    let healthy = lanes
+        .iter()
+        .find(|lane| lane["connection"] == "healthy")
+        .unwrap();
     assert_eq!(healthy["pending"], 0, "{sheet}");
-    assert_eq!(healthy["delivered"], healthy["received"], "the receiver's own count agrees");
+    assert_eq!(
+        healthy["delivered"], healthy["received"],
+        "the receiver's own count agrees"
+    );
 }
 
 #[test]
 fn an_event_is_sent_and_seen() {
     let receiver = Receiver::ok();
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     let url = format!("http://{}", fairlane.ingest);
     let admin = format!("http://{}", fairlane.admin);
     let here = fairlane.dir.path();
     let (code, out, err) = run(
         here,
-        &["send", "--url", &url, "-k", WRITE_KEY, "--event", "Hello", "--properties", "{\"a\":1}"],
+        &[
+            "send",
+            "--url",
+            &url,
+            "-k",
+            WRITE_KEY,
+            "--event",
+            "Hello",
+            "--properties",
+            "{\"a\":1}",
+        ],
         "",
     );
     assert_eq!(code, 0, "{out}{err}");
     let lines = "{\"type\":\"identify\",\"userId\":\"u\",\"traits\":{}}\n{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\"}\n";
-    let (code, out, err) = run(here, &["send", "--url", &url, "-k", WRITE_KEY, "--stdin"], lines);
+    let (code, out, err) = run(
+        here,
+        &["send", "--url", &url, "-k", WRITE_KEY, "--stdin"],
+        lines,
+    );
     assert_eq!(code, 0, "{out}{err}");
     receiver.wait_for("all three", |all| all.len() == 3);
     fairlane.wait_lane("hook", "delivered", |lane| lane["delivered"] == 3);
@@ -52,7 +79,9 @@ fn an_event_is_sent_and_seen() {
     fairlane.wait_lane("hook", "held", |lane| lane["state"] == "held");
     fairlane.track("m-while-held");
     assert_eq!(run(here, &["resume", "hook", "--admin", &admin], "").0, 0);
-    fairlane.wait_lane("hook", "delivered after resume", |lane| lane["delivered"] == 4);
+    fairlane.wait_lane("hook", "delivered after resume", |lane| {
+        lane["delivered"] == 4
+    });
 }
 
 #[test]
@@ -60,7 +89,10 @@ fn nobody_there_is_said_plainly() {
     let dir = tempfile::tempdir().unwrap();
     let (code, _, err) = run(dir.path(), &["lanes", "--admin", "http://127.0.0.1:9"], "");
     assert_ne!(code, 0);
-    assert!(err.contains("127.0.0.1:9") && err.contains("fairlane serve"), "{err}");
+    assert!(
+        err.contains("127.0.0.1:9") && err.contains("fairlane serve"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -70,28 +102,77 @@ fn destinations_are_listed_begun_tested_and_tried() {
     let (code, out, _) = run(here, &["destination", "list", "--json"], "");
     assert_eq!(code, 0);
     let list: Value = serde_json::from_str(&out).unwrap();
-    let ids: Vec<_> = list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
-    for id in ["webhook", "google-analytics-4", "amplitude", "mixpanel", "slack", "blackhole"] {
+    let ids: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
+    for id in [
+        "webhook",
+        "google-analytics-4",
+        "amplitude",
+        "mixpanel",
+        "slack",
+        "blackhole",
+    ] {
         assert!(ids.contains(&id), "{id} is missing in {ids:?}");
     }
     let (code, out, err) = run(here, &["destination", "new", "my-service"], "");
     assert_eq!(code, 0, "{out}{err}");
-    let (code, out, err) =
-        run(here, &["destination", "test", "my-service", "--overlay", "destinations"], "");
+    let (code, out, err) = run(
+        here,
+        &[
+            "destination",
+            "test",
+            "my-service",
+            "--overlay",
+            "destinations",
+        ],
+        "",
+    );
     assert_eq!(code, 0, "a new definition passes its own cases: {out}{err}");
 
-    std::fs::write(here.join("settings.json"), "{\"url\":\"https://hooks.example/x\"}").unwrap();
+    std::fs::write(
+        here.join("settings.json"),
+        "{\"url\":\"https://hooks.example/x\"}",
+    )
+    .unwrap();
     let events = "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"messageId\":\"m\"}\n";
-    let (code, out, err) =
-        run(here, &["destination", "transform", "webhook", "--settings", "settings.json"], events);
+    let (code, out, err) = run(
+        here,
+        &[
+            "destination",
+            "transform",
+            "webhook",
+            "--settings",
+            "settings.json",
+        ],
+        events,
+    );
     assert_eq!(code, 0, "{err}");
     let line: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(line["requests"][0]["url"], "https://hooks.example/x", "{line}");
+    assert_eq!(
+        line["requests"][0]["url"], "https://hooks.example/x",
+        "{line}"
+    );
     assert_eq!(line["requests"][0]["method"], "POST");
-    assert_eq!(line["requests"][0]["body"], json!({"type":"track","event":"E","userId":"u","messageId":"m"}));
+    assert_eq!(
+        line["requests"][0]["body"],
+        json!({"type":"track","event":"E","userId":"u","messageId":"m"})
+    );
 
-    let (code, _, err) =
-        run(here, &["destination", "transform", "webhok", "--settings", "settings.json"], events);
+    let (code, _, err) = run(
+        here,
+        &[
+            "destination",
+            "transform",
+            "webhok",
+            "--settings",
+            "settings.json",
+        ],
+        events,
+    );
     assert_ne!(code, 0);
     assert!(err.contains("webhook"), "it suggests the nearest: {err}");
 }
@@ -110,7 +191,10 @@ fn secrets_are_kept_sealed_and_used() {
     let dir = setup.write();
     let (code, _, err) = run(dir.path(), &["check"], "");
     assert_ne!(code, 0);
-    assert!(err.contains("hook_key") && err.contains("fairlane secret set"), "{err}");
+    assert!(
+        err.contains("hook_key") && err.contains("fairlane secret set"),
+        "{err}"
+    );
     let (code, out, err) = run(dir.path(), &["secret", "set", "hook_key"], "canary-7f3a\n");
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(run(dir.path(), &["check"], "").0, 0);

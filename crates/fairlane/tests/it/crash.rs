@@ -18,8 +18,10 @@ struct Sent {
 
 #[test]
 fn kill_9_loses_nothing() {
-    let cycles: u64 =
-        std::env::var("FAIRLANE_CRASH_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    let cycles: u64 = std::env::var("FAIRLANE_CRASH_CYCLES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8);
     let healthy = Receiver::ok();
     let flaky = Receiver::start(|n, _| Reply::Status(if n % 16 == 0 { 500 } else { 200 }));
     let mut fairlane = Setup::default()
@@ -35,7 +37,9 @@ fn kill_9_loses_nothing() {
                 let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
                 let address = fairlane.ingest;
                 std::thread::spawn(move || {
-                    let Ok(mut client) = Client::connect(address) else { return };
+                    let Ok(mut client) = Client::connect(address) else {
+                        return;
+                    };
                     for batch in 0.. {
                         let prefix = format!("{cycle}-{sender}-{batch}");
                         if stop.load(Ordering::Relaxed)
@@ -60,17 +64,27 @@ fn kill_9_loses_nothing() {
     }
 
     let acknowledged = sent.lock().unwrap().acknowledged.clone();
-    assert!(acknowledged.len() > 100, "only {} events were acknowledged", acknowledged.len());
+    assert!(
+        acknowledged.len() > 100,
+        "only {} events were acknowledged",
+        acknowledged.len()
+    );
     for (name, receiver) in [("healthy", &healthy), ("flaky", &flaky)] {
-        receiver.wait_for(&format!("{name} has every acknowledged event"), |received| {
-            let have: HashSet<&str> = accepted(received).map(Received::id).collect();
-            acknowledged.iter().all(|id| have.contains(id.as_str()))
-        });
+        receiver.wait_for(
+            &format!("{name} has every acknowledged event"),
+            |received| {
+                let have: HashSet<&str> = accepted(received).map(Received::id).collect();
+                acknowledged.iter().all(|id| have.contains(id.as_str()))
+            },
+        );
         fairlane.wait_lane(name, "nothing is pending", |lane| lane["pending"] == 0);
         let counts = receiver.accepted_ids();
         let tried = sent.lock().unwrap().tried.clone();
         let phantoms: Vec<_> = counts.keys().filter(|id| !tried.contains(*id)).collect();
-        assert!(phantoms.is_empty(), "{name}: arrived but never sent: {phantoms:?}");
+        assert!(
+            phantoms.is_empty(),
+            "{name}: arrived but never sent: {phantoms:?}"
+        );
         let repeated: usize = counts.values().map(|n| n - 1).sum();
         println!(
             "{name}: {cycles} kills, {} acknowledged, {} tried, {} arrived, lost 0, phantom 0, {repeated} repeated",
@@ -91,7 +105,10 @@ fn send_batch(client: &mut Client, prefix: &str, size: usize, sent: &Mutex<Sent>
             format!(r#"{{"type":"track","event":"E","userId":"u","messageId":"{id}","properties":{{"id":"{id}"}}}}"#)
         })
         .collect();
-    let body = format!(r#"{{"writeKey":"{WRITE_KEY}","batch":[{}]}}"#, events.join(","));
+    let body = format!(
+        r#"{{"writeKey":"{WRITE_KEY}","batch":[{}]}}"#,
+        events.join(",")
+    );
     sent.lock().unwrap().tried.extend(ids.iter().cloned());
     match client.send("POST", "/v1/batch", &[], body.as_bytes()) {
         Ok(answer) if answer.status() == 200 => {
@@ -111,9 +128,17 @@ fn accepted(received: &[Received]) -> impl Iterator<Item = &Received> {
 fn balance(fairlane: &Fairlane) {
     let status = fairlane.status();
     let sheet = &status["balance"];
-    let number = |key: &str| sheet[key].as_u64().unwrap_or_else(|| panic!("no {key} in {sheet}"));
+    let number = |key: &str| {
+        sheet[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {key} in {sheet}"))
+    };
     let ended = number("delivered") + number("rejected") + number("filtered") + number("expired");
-    assert_eq!(number("accepted") * number("connections"), ended + number("pending"), "{sheet}");
+    assert_eq!(
+        number("accepted") * number("connections"),
+        ended + number("pending"),
+        "{sheet}"
+    );
     assert_eq!(sheet["balanced"], true, "{sheet}");
 }
 
@@ -121,7 +146,10 @@ fn balance(fairlane: &Fairlane) {
 fn deliveries_repeated_after_a_kill_are_few() {
     // Everything is delivered and its progress written; then a kill: nothing may come again.
     let receiver = Receiver::ok();
-    let mut fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     for n in 0..50 {
         fairlane.track(&format!("m-{n}"));
     }
@@ -131,8 +159,13 @@ fn deliveries_repeated_after_a_kill_are_few() {
     fairlane.kill();
     fairlane.start();
     fairlane.track("after");
-    receiver.wait_for("the event after the kill", |all| all.iter().any(|one| one.id() == "after"));
+    receiver.wait_for("the event after the kill", |all| {
+        all.iter().any(|one| one.id() == "after")
+    });
     let counts: HashMap<_, _> = receiver.accepted_ids();
     assert_eq!(counts.len(), 51);
-    assert!(counts.values().all(|n| *n == 1), "settled deliveries were repeated: {counts:?}");
+    assert!(
+        counts.values().all(|n| *n == 1),
+        "settled deliveries were repeated: {counts:?}"
+    );
 }

@@ -48,9 +48,14 @@ fn a_failed_attempt_is_repeated_with_the_same_id() {
         1 => Reply::Close,
         _ => Reply::Status(200),
     });
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     fairlane.track("m-1");
-    let received = receiver.wait_for("three attempts", |all| all.iter().any(|one| one.status == 200));
+    let received = receiver.wait_for("three attempts", |all| {
+        all.iter().any(|one| one.status == 200)
+    });
     assert!(received.iter().all(|one| one.id() == "m-1"));
     let lane = fairlane.wait_lane("hook", "delivered", |lane| lane["delivered"] == 1);
     assert_eq!(lane["pending"], 0);
@@ -69,7 +74,10 @@ fn a_refused_event_becomes_a_dead_letter_and_can_be_delivered_again() {
             Reply::With(422, &[], "the plan is unknown")
         }
     });
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     fairlane.track("m-1");
     fairlane.track("m-2");
     fairlane.wait_lane("hook", "both rejected", |lane| lane["rejected"] == 2);
@@ -89,23 +97,35 @@ fn a_refused_event_becomes_a_dead_letter_and_can_be_delivered_again() {
     assert_eq!(letters[0]["reason"], "refused");
     assert_eq!(letters[0]["status"], 422);
     let id = letters[0]["id"].to_string();
-    let (code, out, _) =
-        run(fairlane.dir.path(), &["dead-letters", "show", &id, "--admin", &admin, "--json"], "");
+    let (code, out, _) = run(
+        fairlane.dir.path(),
+        &["dead-letters", "show", &id, "--admin", &admin, "--json"],
+        "",
+    );
     assert_eq!(code, 0);
     let letter: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(letter["event"]["event"], "Tested");
     assert_eq!(letter["response"], "the plan is unknown");
 
     mended.store(true, Ordering::Relaxed);
-    let (code, out, err) =
-        run(fairlane.dir.path(), &["dead-letters", "redeliver", "--all", "--admin", &admin], "");
+    let (code, out, err) = run(
+        fairlane.dir.path(),
+        &["dead-letters", "redeliver", "--all", "--admin", &admin],
+        "",
+    );
     assert_eq!(code, 0, "{out}{err}");
-    receiver.wait_for("both events again", |all| all.iter().filter(|one| one.status == 200).count() == 2);
+    receiver.wait_for("both events again", |all| {
+        all.iter().filter(|one| one.status == 200).count() == 2
+    });
     let mut ids: Vec<_> = receiver.accepted_ids().into_keys().collect();
     ids.sort();
     assert_eq!(ids, ["m-1", "m-2"]);
     wait_until("no dead letter is left", || {
-        list(&[])["dead_letters"].as_array().unwrap().is_empty().then_some(())
+        list(&[])["dead_letters"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+            .then_some(())
     });
 }
 
@@ -131,11 +151,17 @@ fn filters_transforms_and_integrations_are_honoured() {
     };
     post(json!({"event": "Secret", "messageId": "m-1"}));
     post(json!({"event": "Off", "messageId": "m-2", "integrations": {"All": false}}));
-    post(json!({"event": "Named", "messageId": "m-3", "integrations": {"All": false, "hook": true}}));
+    post(
+        json!({"event": "Named", "messageId": "m-3", "integrations": {"All": false, "hook": true}}),
+    );
     post(json!({"event": "Plain", "messageId": "m-4", "properties": {"n": 1}}));
     let lane = fairlane.wait_lane("hook", "all four ended", |lane| lane["pending"] == 0);
     assert_eq!(lane["delivered"], 2, "{lane}");
-    let mut received: Vec<_> = receiver.received().iter().map(|one| one.request.json()).collect();
+    let mut received: Vec<_> = receiver
+        .received()
+        .iter()
+        .map(|one| one.request.json())
+        .collect();
     received.sort_by_key(|event| event["messageId"].to_string());
     assert_eq!(received[0]["messageId"], "m-3");
     assert_eq!(received[1]["properties"], json!({"n": 1, "added": 42}));
@@ -143,7 +169,9 @@ fn filters_transforms_and_integrations_are_honoured() {
     let metrics = String::from_utf8(metrics.body).unwrap();
     for reason in ["filter", "integrations"] {
         assert!(
-            metrics.lines().any(|line| line.contains(&format!("reason=\"{reason}\"")) && line.ends_with(" 1")),
+            metrics
+                .lines()
+                .any(|line| line.contains(&format!("reason=\"{reason}\"")) && line.ends_with(" 1")),
             "{metrics}"
         );
     }
@@ -152,7 +180,10 @@ fn filters_transforms_and_integrations_are_honoured() {
 #[test]
 fn a_replay_sends_exactly_the_range_again() {
     let receiver = Receiver::ok();
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     for n in 0..20 {
         fairlane.track(&format!("m-{n}"));
     }
@@ -160,7 +191,9 @@ fn a_replay_sends_exactly_the_range_again() {
     let admin = format!("http://{}", fairlane.admin);
     let (code, out, err) = run(
         fairlane.dir.path(),
-        &["replay", "hook", "--from", "5", "--to", "15", "--admin", &admin, "--json"],
+        &[
+            "replay", "hook", "--from", "5", "--to", "15", "--admin", &admin, "--json",
+        ],
         "",
     );
     assert_eq!(code, 0, "{out}{err}");
@@ -169,13 +202,20 @@ fn a_replay_sends_exactly_the_range_again() {
         let times = if (5..15).contains(&n) { 2 } else { 1 };
         assert_eq!(counts[&format!("m-{n}")], times, "m-{n}");
     }
-    assert_eq!(fairlane.lane("hook")["delivered"], 20, "a replay is not in the live lane's books");
+    assert_eq!(
+        fairlane.lane("hook")["delivered"],
+        20,
+        "a replay is not in the live lane's books"
+    );
 }
 
 #[test]
 fn sigterm_finishes_what_is_in_flight() {
     let receiver = Receiver::start(|_, _| Reply::After(Duration::from_millis(300), 200));
-    let mut fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     for n in 0..8 {
         fairlane.track(&format!("m-{n}"));
     }
@@ -185,18 +225,28 @@ fn sigterm_finishes_what_is_in_flight() {
     fairlane.wait_lane("hook", "all delivered", |lane| lane["delivered"] == 8);
     let counts = receiver.accepted_ids();
     assert_eq!(counts.len(), 8);
-    assert!(counts.values().all(|n| *n == 1), "repeated after an orderly end: {counts:?}");
+    assert!(
+        counts.values().all(|n| *n == 1),
+        "repeated after an orderly end: {counts:?}"
+    );
 }
 
 #[test]
 fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
     let old = Receiver::ok();
     let new = Receiver::ok();
-    let fairlane = Setup::default().webhook("hook", &old.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &old.url())
+        .and(LOOPBACK)
+        .start();
     fairlane.track("m-1");
     old.wait_for("the first event", |all| all.len() == 1);
 
-    Setup::default().webhook("hook", &new.url()).and(LOOPBACK).and("[[sources]]\nnam = 1").replace(&fairlane);
+    Setup::default()
+        .webhook("hook", &new.url())
+        .and(LOOPBACK)
+        .and("[[sources]]\nnam = 1")
+        .replace(&fairlane);
     wait_until("the bad file is refused, with its line", || {
         let log = fairlane.log();
         (log.contains("fairlane.toml:") && log.contains("nam")).then_some(())
@@ -213,7 +263,9 @@ fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
         (fairlane.management("GET", "/v1/lanes/second", "").status() == 200).then_some(())
     });
     fairlane.track("m-3");
-    new.wait_for("both connections deliver to the new address", |all| all.len() == 2);
+    new.wait_for("both connections deliver to the new address", |all| {
+        all.len() == 2
+    });
     assert_eq!(old.count(), 2);
 }
 
@@ -221,10 +273,13 @@ fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
 fn redirects_are_not_followed_and_private_addresses_not_dialled() {
     let secret = Receiver::ok();
     let location: &'static str = Box::leak(secret.url().into_boxed_str());
-    let headers: &'static [(&'static str, &'static str)] = Box::leak(Box::new([("location", location)]));
+    let headers: &'static [(&'static str, &'static str)] =
+        Box::leak(Box::new([("location", location)]));
     let redirecting = Receiver::start(move |_, _| Reply::With(302, headers, ""));
-    let fairlane =
-        Setup::default().webhook("redirecting", &redirecting.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("redirecting", &redirecting.url())
+        .and(LOOPBACK)
+        .start();
     fairlane.track("m-1");
     redirecting.wait_for("an attempt", |all| !all.is_empty());
 
@@ -233,19 +288,33 @@ fn redirects_are_not_followed_and_private_addresses_not_dialled() {
     guarded.track("m-1");
     let lane = guarded.wait_lane("guarded", "held", |lane| lane["state"] == "held");
     assert_eq!(lane["reason"], "egress", "{lane}");
-    assert!(lane["last_error"].as_str().unwrap().contains("egress_allow"), "{lane}");
+    assert!(
+        lane["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("egress_allow"),
+        "{lane}"
+    );
     assert_eq!(secret.count(), 0);
 }
 
 #[test]
 fn batches_of_events_keep_their_order_of_ids_and_none_is_missing() {
     let receiver = Receiver::ok();
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     let mut client = fairlane.client();
     for batch in 0..10 {
         let events: Vec<_> = (0..100).map(|n| track(&format!("m-{batch}-{n}"))).collect();
-        let body = format!("{{\"writeKey\":\"{WRITE_KEY}\",\"batch\":[{}]}}", events.join(","));
-        let answer = client.send("POST", "/v1/batch", &[], body.as_bytes()).unwrap();
+        let body = format!(
+            "{{\"writeKey\":\"{WRITE_KEY}\",\"batch\":[{}]}}",
+            events.join(",")
+        );
+        let answer = client
+            .send("POST", "/v1/batch", &[], body.as_bytes())
+            .unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.json()["success"], true);
     }
@@ -262,7 +331,10 @@ fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(std::time::Instant::now() < end, "{what}: still not so after 60 s");
+        assert!(
+            std::time::Instant::now() < end,
+            "{what}: still not so after 60 s"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

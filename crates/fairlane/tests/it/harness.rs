@@ -120,16 +120,20 @@ impl Fairlane {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let log = self.log();
-            if let (Some(ingest), Some(admin)) =
-                (address_after(&log, "events at http://"), address_after(&log, "management at http://"))
-            {
+            if let (Some(ingest), Some(admin)) = (
+                address_after(&log, "events at http://"),
+                address_after(&log, "management at http://"),
+            ) {
                 (self.ingest, self.admin) = (ingest, admin);
                 if call(ingest, "GET", "/ready", "").is_ok_and(|answer| answer.status() == 200) {
                     return;
                 }
             }
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the process ended ({ended:?}) before it was ready:\n{log}");
+            assert!(
+                ended.is_none(),
+                "the process ended ({ended:?}) before it was ready:\n{log}"
+            );
             assert!(Instant::now() < end, "not ready after 60 s:\n{log}");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -156,7 +160,11 @@ impl Fairlane {
             if let Some(status) = process.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            assert!(Instant::now() < end, "still running 60 s after SIGTERM:\n{}", self.log());
+            assert!(
+                Instant::now() < end,
+                "still running 60 s after SIGTERM:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -173,7 +181,14 @@ impl Fairlane {
 
     pub fn management(&self, method: &str, path: &str, body: &str) -> Message {
         let mut client = Client::connect(self.admin).unwrap();
-        client.send(method, path, &[("content-type", "application/json")], body.as_bytes()).unwrap()
+        client
+            .send(
+                method,
+                path,
+                &[("content-type", "application/json")],
+                body.as_bytes(),
+            )
+            .unwrap()
     }
 
     pub fn status(&self) -> serde_json::Value {
@@ -240,7 +255,12 @@ pub fn run(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    process.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .ok();
     let output = process.wait_with_output().unwrap();
     (
         output.status.code().unwrap_or(-1),
@@ -250,7 +270,10 @@ pub fn run(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
 }
 
 pub fn signal(pid: u32, name: &str) {
-    let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let done = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(done.success());
 }
 
@@ -266,6 +289,8 @@ fn follow(stream: impl std::io::Read + Send + 'static, into: Arc<Mutex<String>>)
 
 fn address_after(log: &str, words: &str) -> Option<SocketAddr> {
     let rest = &log[log.find(words)? + words.len()..];
-    let end = rest.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ':'))).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ':')))
+        .unwrap_or(rest.len());
     rest[..end].parse().ok()
 }

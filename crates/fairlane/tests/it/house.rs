@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// The table of ARCHITECTURE.md: what each crate may import.
@@ -16,18 +19,33 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("catalog", &["model"]),
     ("scheduler", &["model"]),
     ("ingest", &["model", "eventlog", "store"]),
-    ("delivery", &["model", "eventlog", "store", "catalog", "scheduler"]),
+    (
+        "delivery",
+        &["model", "eventlog", "store", "catalog", "scheduler"],
+    ),
     ("admin", &["model", "eventlog", "store", "catalog"]),
     (
         "fairlane",
-        &["model", "eventlog", "store", "catalog", "scheduler", "ingest", "delivery", "admin"],
+        &[
+            "model",
+            "eventlog",
+            "store",
+            "catalog",
+            "scheduler",
+            "ingest",
+            "delivery",
+            "admin",
+        ],
     ),
 ];
 
 /// What a crate must never depend on, whoever brings it: the seams of the design.
 const MUST_NEVER: [(&str, &[&str]); 4] = [
     ("model", &["tokio", "rusqlite", "hyper", "vrl"]),
-    ("scheduler", &["tokio", "vrl", "hyper", "rusqlite", "serde_json"]),
+    (
+        "scheduler",
+        &["tokio", "vrl", "hyper", "rusqlite", "serde_json"],
+    ),
     ("catalog", &["tokio", "hyper", "rusqlite"]),
     ("eventlog", &["hyper", "vrl", "rusqlite"]),
 ];
@@ -40,12 +58,19 @@ fn the_import_table_is_true() {
         .exec()
         .unwrap();
     let table: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
-    assert_eq!(metadata.packages.len(), table.len(), "a crate is missing in the table");
+    assert_eq!(
+        metadata.packages.len(),
+        table.len(),
+        "a crate is missing in the table"
+    );
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for package in &metadata.packages {
         let name = package.name.as_str();
         let allowed = table[name];
-        assert!(architecture.contains(&format!("`{name}`")), "ARCHITECTURE.md lacks {name}");
+        assert!(
+            architecture.contains(&format!("`{name}`")),
+            "ARCHITECTURE.md lacks {name}"
+        );
         for dependency in &package.dependencies {
             if dependency.kind != cargo_metadata::DependencyKind::Normal {
                 continue;
@@ -78,12 +103,19 @@ fn rust_files() -> Vec<(String, String)> {
     }
     let mut paths = Vec::new();
     walk(&root().join("crates"), &mut paths);
-    assert!(paths.len() > 50, "the walk found only {} files", paths.len());
+    assert!(
+        paths.len() > 50,
+        "the walk found only {} files",
+        paths.len()
+    );
     paths
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
-            (path.strip_prefix(root()).unwrap().display().to_string(), text)
+            (
+                path.strip_prefix(root()).unwrap().display().to_string(),
+                text,
+            )
         })
         .collect()
 }
@@ -118,8 +150,17 @@ fn the_scheduler_is_pure() {
         if !path.starts_with("crates/scheduler/src") {
             continue;
         }
-        for impure in ["std::time::Instant", "SystemTime", "std::fs", "std::net", "std::thread"] {
-            assert!(!text.contains(impure), "{path} uses {impure}: time and I/O are arguments");
+        for impure in [
+            "std::time::Instant",
+            "SystemTime",
+            "std::fs",
+            "std::net",
+            "std::thread",
+        ] {
+            assert!(
+                !text.contains(impure),
+                "{path} uses {impure}: time and I/O are arguments"
+            );
         }
     }
 }
@@ -131,7 +172,11 @@ fn every_destination_is_complete() {
     for folder in folders {
         let folder = folder.unwrap().path();
         for file in ["destination.toml", "README.md", "cases"] {
-            assert!(folder.join(file).exists(), "{} lacks {file}", folder.display());
+            assert!(
+                folder.join(file).exists(),
+                "{} lacks {file}",
+                folder.display()
+            );
         }
         count += 1;
     }

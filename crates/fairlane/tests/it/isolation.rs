@@ -22,16 +22,26 @@ fn a_hanging_and_a_failing_destination_hold_up_nobody() {
     }
     // The attempt timeout is 30 s, the Retry-After an hour: if the healthy lane waited for any of
     // the others, this would not be reached.
-    fairlane.wait_lane("healthy", "all delivered", |lane| lane["delivered"] == EVENTS);
+    fairlane.wait_lane("healthy", "all delivered", |lane| {
+        lane["delivered"] == EVENTS
+    });
     assert_eq!(healthy.accepted_ids().len(), EVENTS);
     for name in ["hanging", "failing", "refusing"] {
         let lane = fairlane.lane(name);
         assert_eq!(lane["delivered"], 0, "{lane}");
         assert_eq!(lane["pending"], EVENTS, "{lane}");
     }
-    let open = fairlane.wait_lane("failing", "the breaker opens", |lane| lane["state"] == "open");
-    assert!(open["last_error"].as_str().unwrap().contains("503"), "{open}");
-    assert!(failing.count() < EVENTS, "every event was tried against a dead destination");
+    let open = fairlane.wait_lane("failing", "the breaker opens", |lane| {
+        lane["state"] == "open"
+    });
+    assert!(
+        open["last_error"].as_str().unwrap().contains("503"),
+        "{open}"
+    );
+    assert!(
+        failing.count() < EVENTS,
+        "every event was tried against a dead destination"
+    );
 }
 
 #[test]
@@ -41,9 +51,16 @@ fn an_outage_ends_and_everything_arrives() {
     let up = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&up);
     let receiver = Receiver::start(move |_, _| {
-        Reply::Status(if switch.load(Ordering::Relaxed) { 200 } else { 503 })
+        Reply::Status(if switch.load(Ordering::Relaxed) {
+            200
+        } else {
+            503
+        })
     });
-    let fairlane = Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
     for n in 0..200 {
         fairlane.track(&format!("m-{n}"));
     }
@@ -52,5 +69,8 @@ fn an_outage_ends_and_everything_arrives() {
     fairlane.wait_lane("hook", "all delivered", |lane| lane["delivered"] == 200);
     let counts = receiver.accepted_ids();
     assert_eq!(counts.len(), 200);
-    assert!(counts.values().all(|n| *n == 1), "delivered twice: {counts:?}");
+    assert!(
+        counts.values().all(|n| *n == 1),
+        "delivered twice: {counts:?}"
+    );
 }

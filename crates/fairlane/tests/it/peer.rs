@@ -21,11 +21,18 @@ pub struct Message {
 
 impl Message {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn status(&self) -> u16 {
-        self.line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+        self.line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0)
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -46,10 +53,16 @@ impl Message {
             if from.read_line(&mut header)? == 0 {
                 return Ok(None);
             }
-            let Some((name, value)) = header.trim_end().split_once(':') else { break };
+            let Some((name, value)) = header.trim_end().split_once(':') else {
+                break;
+            };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
-        let mut message = Self { line: line.trim_end().to_owned(), headers, body: Vec::new() };
+        let mut message = Self {
+            line: line.trim_end().to_owned(),
+            headers,
+            body: Vec::new(),
+        };
         if message.header("transfer-encoding") == Some("chunked") {
             loop {
                 let mut size = String::new();
@@ -63,7 +76,10 @@ impl Message {
                 message.body.extend_from_slice(&chunk[..size]);
             }
         } else {
-            let length = message.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+            let length = message
+                .header("content-length")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0);
             message.body.resize(length, 0);
             from.read_exact(&mut message.body)?;
         }
@@ -161,7 +177,10 @@ impl Receiver {
                     return received.clone();
                 }
                 let count = received.len();
-                assert!(Instant::now() < end, "{what}: not so after 60 s, with {count} requests");
+                assert!(
+                    Instant::now() < end,
+                    "{what}: not so after 60 s, with {count} requests"
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -225,7 +244,10 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { address, stream: BufReader::new(stream) })
+        Ok(Self {
+            address,
+            stream: BufReader::new(stream),
+        })
     }
 
     pub fn send(

@@ -22,7 +22,9 @@ fn sources() -> PathBuf {
 
 /// Where packages are installed: kept between runs.
 fn installed(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/sdk").join(name);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../target/sdk")
+        .join(name);
     fs::create_dir_all(&dir).unwrap();
     dir.canonicalize().unwrap()
 }
@@ -30,7 +32,10 @@ fn installed(name: &str) -> PathBuf {
 /// Runs a command to its end; `Err` says why there is nothing to test with.
 fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{shown}: {error}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{shown}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -44,8 +49,11 @@ fn skipped(what: &str, why: &str) {
 
 fn receiver_and_fairlane(rate: &str) -> (Receiver, Fairlane) {
     let receiver = Receiver::ok();
-    let fairlane =
-        Setup::default().webhook("hook", &receiver.url()).and(LOOPBACK).and(rate).start();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .and(rate)
+        .start();
     (receiver, fairlane)
 }
 
@@ -68,16 +76,28 @@ fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, ki
     for one in events.iter().filter(|one| one["type"] == "track") {
         assert_eq!(one["event"], event);
         assert_eq!(one["properties"]["text"], "ünïcode ✓");
-        assert!(one["messageId"].as_str().is_some_and(|id| !id.is_empty()), "{one}");
-        assert!(one["receivedAt"].is_string() && one["timestamp"].is_string(), "{one}");
-        assert!(one.get("writeKey").is_none(), "the write key must not travel on: {one}");
+        assert!(
+            one["messageId"].as_str().is_some_and(|id| !id.is_empty()),
+            "{one}"
+        );
+        assert!(
+            one["receivedAt"].is_string() && one["timestamp"].is_string(),
+            "{one}"
+        );
+        assert!(
+            one.get("writeKey").is_none(),
+            "the write key must not travel on: {one}"
+        );
         if !user.is_empty() {
             assert_eq!(one["userId"], user);
         }
         numbers.push(one["properties"]["n"].as_u64().unwrap());
     }
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..u64::try_from(tracks).unwrap()).collect::<Vec<_>>());
+    assert_eq!(
+        numbers,
+        (0..u64::try_from(tracks).unwrap()).collect::<Vec<_>>()
+    );
 }
 
 const ALL_KINDS: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
@@ -91,7 +111,9 @@ fn npm_packages() -> Result<PathBuf, String> {
         }
         if !dir.join("node_modules/@segment/analytics-node").exists() {
             println!("installing Segment's SDKs from npm into {}", dir.display());
-            run(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&dir))?;
+            run(Command::new("npm")
+                .args(["install", "--no-audit", "--no-fund"])
+                .current_dir(&dir))?;
         }
         Ok(dir)
     })
@@ -108,7 +130,8 @@ fn the_node_sdk_arrives_complete() {
         let (receiver, fairlane) = receiver_and_fairlane(rate);
         let host = format!("http://{}", fairlane.ingest);
         let mut node = Command::new("node");
-        node.args(["node.mjs", &host, WRITE_KEY, &TRACKS.to_string()]).current_dir(&dir);
+        node.args(["node.mjs", &host, WRITE_KEY, &TRACKS.to_string()])
+            .current_dir(&dir);
         run(&mut node).unwrap();
         check_arrived(&receiver, "Node Tested", "node-user", TRACKS, &ALL_KINDS);
     }
@@ -119,9 +142,18 @@ fn the_python_sdk_arrives_complete() {
     let venv = installed("python");
     let python = venv.join("bin/python");
     if !venv.join("ready").exists() {
-        println!("installing segment-analytics-python from PyPI into {}", venv.display());
+        println!(
+            "installing segment-analytics-python from PyPI into {}",
+            venv.display()
+        );
         let made = run(Command::new("python3").arg("-m").arg("venv").arg(&venv)).and_then(|()| {
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "segment-analytics-python==2.4.0"]))
+            run(Command::new(&python).args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "segment-analytics-python==2.4.0",
+            ]))
         });
         if let Err(why) = made {
             return skipped("segment-analytics-python", &why);
@@ -132,8 +164,17 @@ fn the_python_sdk_arrives_complete() {
         let (receiver, fairlane) = receiver_and_fairlane(rate);
         let host = format!("http://{}", fairlane.ingest);
         let script = sources().join("python.py");
-        run(Command::new(&python).arg(script).args([&host, WRITE_KEY, &TRACKS.to_string()])).unwrap();
-        check_arrived(&receiver, "Python Tested", "python-user", TRACKS, &ALL_KINDS);
+        run(Command::new(&python)
+            .arg(script)
+            .args([&host, WRITE_KEY, &TRACKS.to_string()]))
+        .unwrap();
+        check_arrived(
+            &receiver,
+            "Python Tested",
+            "python-user",
+            TRACKS,
+            &ALL_KINDS,
+        );
     }
 }
 
@@ -142,7 +183,10 @@ fn the_rust_client_arrives_complete() {
     let project = sources().join("rust/Cargo.toml");
     let target = installed("rust");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--manifest-path"]).arg(&project).env("CARGO_TARGET_DIR", &target);
+    build
+        .args(["build", "--quiet", "--manifest-path"])
+        .arg(&project)
+        .env("CARGO_TARGET_DIR", &target);
     if let Err(why) = run(&mut build) {
         return skipped("the segment crate", &why);
     }
@@ -168,10 +212,23 @@ fn the_browser_sdk_arrives_complete() {
     for rate in ["", SLOW] {
         let (receiver, fairlane) = receiver_and_fairlane(rate);
         let profile = tempfile::tempdir().unwrap();
-        let url = format!("http://{pages}/page.html?host={}&key={WRITE_KEY}", fairlane.ingest);
+        let url = format!(
+            "http://{pages}/page.html?host={}&key={WRITE_KEY}",
+            fairlane.ingest
+        );
         let mut browser = Command::new(&chromium)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
             .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(url)
@@ -181,7 +238,13 @@ fn the_browser_sdk_arrives_complete() {
             .spawn()
             .unwrap();
         let arrived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            check_arrived(&receiver, "Browser Tested", "", 5, &["identify", "page", "group", "alias"]);
+            check_arrived(
+                &receiver,
+                "Browser Tested",
+                "",
+                5,
+                &["identify", "page", "group", "alias"],
+            );
         }));
         browser.kill().unwrap();
         browser.wait().unwrap();
@@ -189,16 +252,25 @@ fn the_browser_sdk_arrives_complete() {
             std::panic::resume_unwind(panic);
         }
         let one = receiver.received().swap_remove(0).request.json();
-        assert_eq!(one["context"]["ip"], "127.0.0.1", "the address is filled in for browsers: {one}");
+        assert_eq!(
+            one["context"]["ip"], "127.0.0.1",
+            "the address is filled in for browsers: {one}"
+        );
     }
 }
 
 /// The browser, installed from the distribution's packages where that is possible.
 fn chromium() -> Result<PathBuf, String> {
-    let find = || ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+    let find = || {
+        [
+            "/usr/bin/chromium",
+            "/usr/bin/chromium-browser",
+            "/usr/bin/google-chrome",
+        ]
         .into_iter()
         .map(PathBuf::from)
-        .find(|path| path.exists());
+        .find(|path| path.exists())
+    };
     if let Some(path) = find() {
         return Ok(path);
     }
@@ -229,7 +301,10 @@ fn serve_pages(umd: PathBuf) -> SocketAddr {
                     "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     body.len()
                 );
-                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok();
+                stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&body))
+                    .ok();
             });
         }
     });

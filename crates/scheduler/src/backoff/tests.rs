@@ -1,3 +1,5 @@
+//! Delays between attempts: a floor, a cap, and jitter between them.
+
 use expect_test::{Expect, expect};
 
 use super::*;

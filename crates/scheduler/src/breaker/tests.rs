@@ -1,3 +1,5 @@
+//! When a breaker opens, probes and closes.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! How a lane's concurrency limit grows and shrinks.
+
 use super::*;
 
 /// Runs `rounds` round trips at the limit, with each attempt's latency from `latency_us(limit)`.

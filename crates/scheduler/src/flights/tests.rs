@@ -1,3 +1,5 @@
+//! Attempts in flight, found again by their ids.
+
 use super::*;
 
 fn flight(bytes: u64) -> Flight {

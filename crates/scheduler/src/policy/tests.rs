@@ -1,3 +1,5 @@
+//! Policies that make no sense are refused.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A rate limit lets through what it says, and no more.
+
 use super::*;
 
 fn sent_within_10_s(per_s: f64) -> u64 {

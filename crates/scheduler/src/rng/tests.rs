@@ -1,3 +1,5 @@
+//! The generator: the same seed, the same numbers.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Deficit round robin: shares by bytes.
+
 use super::*;
 
 /// Lanes that always have work, each with attempts of one size; attempts finish in the order in

@@ -1,3 +1,5 @@
+//! Wakes come in the order of their times.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The window: bounded, and its cursor never passes an unsettled job.
+
 use expect_test::{Expect, expect};
 
 use super::*;

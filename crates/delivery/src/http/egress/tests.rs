@@ -1,3 +1,5 @@
+//! Which addresses may be dialled, range by range.
+
 use std::net::{IpAddr, SocketAddr};
 
 use super::{EgressPolicy, Refusal};

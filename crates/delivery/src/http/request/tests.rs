@@ -1,3 +1,5 @@
+//! Requests as they go onto the wire, and those that are refused.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Which events are suspected of being the cause themselves.
+
 use super::*;
 
 /// `12+` twelve events answered, `3-` three attempts failed.

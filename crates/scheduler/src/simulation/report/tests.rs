@@ -1,3 +1,5 @@
+//! Figures of a simulated run.
+
 use super::*;
 
 #[test]
