@@ -3,6 +3,8 @@
 //!
 //! [`peer`] and [`harness`] share no code with the product: what they count is independent.
 
+#![allow(clippy::unwrap_used)] // A test that meets an error should end there.
+
 mod bad_input;
 mod cli;
 mod crash;
