@@ -4,7 +4,6 @@
 //! `cargo bench -p catalog` measures; any other run (as a test) goes through everything once.
 
 use std::alloc::System;
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use catalog::alloc::CountingAllocator;
 use catalog::{Catalog, Definition, Planned, Transformer};
+use model::Settings;
 use serde_json::Value;
 
 // As in the binary: counting is part of the cost.
@@ -43,7 +43,7 @@ fn main() {
 }
 
 /// Settings and event of every case that has both.
-fn cases(id: &str) -> Vec<(BTreeMap<String, Value>, Bytes)> {
+fn cases(id: &str) -> Vec<(Settings, Bytes)> {
     let dir = format!(
         "{}/../../destinations/{id}/cases",
         env!("CARGO_MANIFEST_DIR")
@@ -69,7 +69,7 @@ fn cases(id: &str) -> Vec<(BTreeMap<String, Value>, Bytes)> {
 /// Median microseconds; `None` for an event that becomes no request.
 fn measure(
     definition: &Arc<Definition>,
-    settings: &BTreeMap<String, Value>,
+    settings: &Settings,
     event: &Bytes,
     rounds: u32,
 ) -> Option<f64> {

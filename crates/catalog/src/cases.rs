@@ -1,7 +1,6 @@
 //! Recorded cases: what a definition makes of events, and of answers, held against what was written
 //! down. `docs/reference/destination.md` describes the files.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
@@ -153,7 +152,7 @@ fn request_fits(came: &Value, expected: &Value) -> bool {
 }
 
 fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
-    let settings: BTreeMap<String, Value> = case.settings()?;
+    let settings = case.settings()?;
     let checked = definition
         .check_settings(&settings)
         .map_err(|problems| Error::Settings(problems).to_string())?;

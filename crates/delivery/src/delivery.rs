@@ -429,7 +429,7 @@ fn shard_of(connection: ConnectionId, shards: usize) -> usize {
 
 fn problems(plans: &Plans) -> Vec<(String, String)> {
     let problem = |plan: &Arc<crate::plan::Plan>| {
-        let problem = plan.work.as_ref().err()?.clone();
+        let problem = plan.definition.as_ref().err()?.clone();
         Some((plan.connection.name.to_string(), problem))
     };
     let mut problems: Vec<_> = plans.values().filter_map(problem).collect();

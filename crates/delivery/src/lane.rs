@@ -161,16 +161,7 @@ impl Lane {
         if let Some(transformer) = &self.transformer {
             return Ok(Rc::clone(transformer));
         }
-        let work = self.plan.work.as_ref().map_err(String::clone)?;
-        let connection = &self.plan.connection;
-        let made = Transformer::new(
-            Arc::clone(&work.definition),
-            (*work.settings).clone(),
-            &self.plan.destination_names(&work.definition),
-            connection.filter.as_deref(),
-            connection.transform.as_deref(),
-        );
-        let made = Rc::new(RefCell::new(made.map_err(|error| error.to_string())?));
+        let made = Rc::new(RefCell::new(self.plan.transformer()?));
         self.transformer = Some(Rc::clone(&made));
         Ok(made)
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CheckedSettings, Definition};
+use catalog::{Catalog, CheckedSettings, Definition, Transformer};
 use model::{Connection, ConnectionId, Destination, DestinationId, Registry, SourceId};
 use scheduler::LanePolicy;
 
@@ -15,21 +15,13 @@ use crate::options::Options;
 
 /// One connection as it is to be served.
 pub(crate) struct Plan {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) source: String,
     pub(crate) destination: Arc<Destination>,
-    /// What it takes to make requests, or why that cannot be: shown to a person, while the lane
-    /// is held.
-    pub(crate) work: Result<Work, String>,
+    /// What makes its requests, or why that cannot be: shown to a person, while the lane is held.
+    pub(crate) definition: Result<Arc<Definition>, String>,
     pub(crate) policy: LanePolicy,
     pub(crate) attempt_timeout: Duration,
-}
-
-#[derive(Clone)]
-pub(crate) struct Work {
-    pub(crate) definition: Arc<Definition>,
-    /// Shared by all connections of the destination.
-    pub(crate) settings: Arc<CheckedSettings>,
 }
 
 /// All plans by connection.
@@ -43,8 +35,8 @@ impl Plan {
 
     /// Whether a transformer made for `other` would do the same work.
     pub(crate) fn works_as(&self, other: &Self) -> bool {
-        let same_definition = match (&self.work, &other.work) {
-            (Ok(a), Ok(b)) => Arc::ptr_eq(&a.definition, &b.definition),
+        let same_definition = match (&self.definition, &other.definition) {
+            (Ok(a), Ok(b)) => Arc::ptr_eq(a, b),
             (Err(a), Err(b)) => a == b,
             _ => false,
         };
@@ -54,8 +46,24 @@ impl Plan {
             && self.connection.transform == other.connection.transform
     }
 
+    /// A transformer for its events.
+    ///
+    /// # Errors
+    /// The definition, the settings, the filter or the transform is wrong.
+    pub(crate) fn transformer(&self) -> Result<Transformer, String> {
+        let definition = self.definition.as_ref().map_err(String::clone)?;
+        Transformer::new(
+            Arc::clone(definition),
+            settings(&self.destination, definition)?,
+            &self.destination_names(definition),
+            self.connection.filter.as_deref(),
+            self.connection.transform.as_deref(),
+        )
+        .map_err(|error| error.to_string())
+    }
+
     /// The names by which an event's `integrations` object may switch the destination.
-    pub(crate) fn destination_names(&self, definition: &Definition) -> Vec<String> {
+    fn destination_names(&self, definition: &Definition) -> Vec<String> {
         vec![
             definition.name().to_owned(),
             definition.id().to_owned(),
@@ -71,36 +79,37 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
         .iter()
         .map(|source| (source.id, source.name.as_str()))
         .collect();
-    let destinations: HashMap<DestinationId, (Arc<Destination>, Result<Work, String>)> = registry
-        .destinations
-        .iter()
-        .map(|one| (one.id, (Arc::new(one.clone()), work(one, catalog))))
-        .collect();
+    let destinations: HashMap<DestinationId, (&Arc<Destination>, Result<Arc<Definition>, String>)> =
+        registry
+            .destinations
+            .iter()
+            .map(|one| (one.id, (one, definition(one, catalog))))
+            .collect();
     let mut plans = HashMap::with_capacity(registry.connections.len());
     for connection in &registry.connections {
-        let Some((destination, work)) = destinations.get(&connection.destination) else {
+        let Some((destination, definition)) = destinations.get(&connection.destination) else {
             // The configuration was checked before: this connection crossed with a removal.
             tracing::error!(connection = %connection.name, "its destination does not exist");
             continue;
         };
         let source = sources.get(&connection.source).copied().unwrap_or_default();
-        let plan = plan(connection, source, destination, work.clone(), options);
+        let plan = plan(connection, source, destination, definition.clone(), options);
         plans.insert(connection.id, Arc::new(plan));
     }
     plans
 }
 
 fn plan(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     source: &str,
     destination: &Arc<Destination>,
-    work: Result<Work, String>,
+    definition: Result<Arc<Definition>, String>,
     options: &Options,
 ) -> Plan {
-    let definition = work.as_ref().ok().map(|work| &*work.definition);
-    let policy = lane_policy(&connection.policy, definition, options);
-    let (policy, work) = match policy.validate() {
-        Ok(()) => (policy, work),
+    let known = definition.as_ref().ok().map(|definition| &**definition);
+    let policy = lane_policy(&connection.policy, known, options);
+    let (policy, definition) = match policy.validate() {
+        Ok(()) => (policy, definition),
         Err(error) => (
             LanePolicy::default(),
             Err(format!("the connection's policy: {error}")),
@@ -111,16 +120,17 @@ fn plan(
         .attempt_timeout_ms
         .unwrap_or(options.attempt_timeout_ms);
     Plan {
-        connection: connection.clone(),
+        connection: Arc::clone(connection),
         source: source.to_owned(),
         destination: Arc::clone(destination),
-        work,
+        definition,
         policy,
         attempt_timeout: Duration::from_millis(timeout),
     }
 }
 
-fn work(destination: &Destination, catalog: &Catalog) -> Result<Work, String> {
+/// The destination's definition, if it fits its settings.
+fn definition(destination: &Destination, catalog: &Catalog) -> Result<Arc<Definition>, String> {
     let id = &destination.definition;
     let Some(definition) = catalog.get(id) else {
         let hint = catalog
@@ -131,20 +141,22 @@ fn work(destination: &Destination, catalog: &Catalog) -> Result<Work, String> {
             hint.unwrap_or_default()
         ));
     };
-    match definition.check_settings(&destination.settings) {
-        Ok(settings) => Ok(Work {
-            definition,
-            settings: Arc::new(settings),
-        }),
-        Err(problems) => {
+    settings(destination, &definition)?;
+    Ok(definition)
+}
+
+/// Not kept: most lanes are idle most of the time, and checking is cheap.
+fn settings(destination: &Destination, definition: &Definition) -> Result<CheckedSettings, String> {
+    definition
+        .check_settings(&destination.settings)
+        .map_err(|problems| {
             let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let name = &destination.name;
-            Err(format!(
-                "settings of destination {name:?}: {}",
+            format!(
+                "settings of destination {:?}: {}",
+                destination.name,
                 shown.join("; ")
-            ))
-        }
-    }
+            )
+        })
 }
 
 fn lane_policy(

@@ -168,6 +168,17 @@ impl Config {
         found.finish(data_dir)
     }
 
+    /// Without the lists. What is left is small, however many connections there are.
+    #[must_use]
+    pub fn into_sections(self) -> Self {
+        Self {
+            sources: Vec::new(),
+            destinations: Vec::new(),
+            connections: Vec::new(),
+            ..self
+        }
+    }
+
     /// The sections in which `next` says something that takes effect only after a restart.
     #[must_use]
     pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {

@@ -11,7 +11,7 @@ use admin::control::{
 };
 use ingest::{Discard, Ingest};
 use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
-use model::{ConnectionId, LaneId, Offset};
+use model::{ConnectionId, Destination, LaneId, Offset};
 use store::{DeadLetterFilter, DeadLetterSelection, DeadLetterState, LaneKind, LaneRow};
 
 use crate::serve::{Parts, now};
@@ -354,17 +354,20 @@ impl Control for Steering {
         Box::pin(async move {
             let registry = self.parts.registry.load_full();
             let catalog = self.parts.catalog.load_full();
-            let status = |destination: &model::Destination| DestinationStatus {
+            let mut connections: HashMap<_, Vec<String>> = HashMap::new();
+            for connection in &registry.connections {
+                let names = connections.entry(connection.destination).or_default();
+                names.push(connection.name.to_string());
+            }
+            let status = |destination: &Arc<Destination>| DestinationStatus {
                 name: destination.name.to_string(),
                 definition: destination.definition.clone(),
                 enabled: destination.enabled,
-                settings: destination.settings.keys().cloned().collect(),
-                connections: registry
-                    .connections
-                    .iter()
-                    .filter(|connection| connection.destination == destination.id)
-                    .map(|connection| connection.name.to_string())
-                    .collect(),
+                settings: destination.settings.names().map(str::to_owned).collect(),
+                connections: connections
+                    .get(&destination.id)
+                    .cloned()
+                    .unwrap_or_default(),
                 problem: match catalog.get(&destination.definition) {
                     None => Some(format!("there is no type {:?}", destination.definition)),
                     Some(definition) => definition

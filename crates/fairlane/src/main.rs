@@ -1,5 +1,6 @@
 //! `fairlane`: the program. Wires the crates together; what each does is theirs.
 
+mod allocator;
 mod bench;
 mod cli;
 mod client;
@@ -18,12 +19,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Cli, Command, LogFormat};
-
-/// Counts each thread's live bytes, so that a transform cannot take all memory; mimalloc does the
-/// allocating.
-#[global_allocator]
-static ALLOCATOR: catalog::alloc::CountingAllocator<mimalloc::MiMalloc> =
-    catalog::alloc::CountingAllocator::new(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -1,6 +1,7 @@
 //! Hot reload: a changed configuration, program or overlay takes effect by itself, after it was
 //! checked; a bad one changes nothing and is said to be bad, with its line.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use admin::control::ReloadReport;
 use anyhow::Context as _;
 use ingest::SourceTable;
-use model::{Connection, Registry};
+use model::{Connection, Destination, Name, Registry, Source};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
+use crate::allocator::give_back;
 use crate::config::{Config, Secrets, process_environment};
 use crate::serve::{Parts, load_catalog, registry_of, vet};
 
@@ -159,29 +161,46 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
         .sources
         .store(Arc::new(SourceTable::from_registry(&registry)));
     parts.registry.store(registry);
-    *in_force = config;
+    *in_force = config.into_sections();
+    drop(old);
+    give_back();
     Ok(report)
 }
 
 fn compare(old: &Registry, new: &Registry) -> ReloadReport {
-    let name = |connection: &Connection| connection.name.to_string();
-    let same = |connection: &Connection, before: &Connection| {
-        connection == before
-            && new.destination(connection.destination) == old.destination(before.destination)
-            && new.source(connection.source) == old.source(before.source)
-    };
+    let before = by_name(old);
+    let after = by_name(new);
     let mut report = ReloadReport::default();
     for connection in &new.connections {
-        match old.connection_named(connection.name.as_str()) {
-            None => report.connections_added.push(name(connection)),
-            Some(before) if same(connection, before) => {}
-            Some(_) => report.connections_changed.push(name(connection)),
+        let name = &connection.name;
+        match before.get(name) {
+            None => report.connections_added.push(name.to_string()),
+            Some(all_before) if after.get(name) == Some(all_before) => {}
+            Some(_) => report.connections_changed.push(name.to_string()),
         }
     }
-    for connection in &old.connections {
-        if new.connection_named(connection.name.as_str()).is_none() {
-            report.connections_removed.push(name(connection));
-        }
-    }
+    let removed = old.connections.iter().map(|connection| &connection.name);
+    let removed = removed.filter(|name| !after.contains_key(name));
+    report.connections_removed = removed.map(ToString::to_string).collect();
     report
+}
+
+/// Each connection with all that a change of it can be.
+type Whole<'a> = (
+    &'a Connection,
+    Option<&'a Arc<Destination>>,
+    Option<&'a Source>,
+);
+
+fn by_name(registry: &Registry) -> HashMap<&Name, Whole<'_>> {
+    let destinations = registry.destinations.iter().map(|one| (one.id, one));
+    let destinations: HashMap<_, _> = destinations.collect();
+    let sources: HashMap<_, _> = registry.sources.iter().map(|one| (one.id, one)).collect();
+    let mut by_name = HashMap::with_capacity(registry.connections.len());
+    for connection in &registry.connections {
+        let destination = destinations.get(&connection.destination).copied();
+        let source = sources.get(&connection.source).copied();
+        by_name.insert(&connection.name, (&**connection, destination, source));
+    }
+    by_name
 }

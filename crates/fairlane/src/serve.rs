@@ -28,6 +28,7 @@ use store::Store;
 
 pub use self::options::{open_store, registry as registry_of};
 pub use self::vetting::vet;
+use crate::allocator::give_back;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::config::{Config, Secrets, process_environment};
 use crate::control::Steering;
@@ -57,7 +58,8 @@ pub struct Parts {
     pub sources: Arc<ArcSwap<SourceTable>>,
     pub registry: ArcSwap<Registry>,
     pub started_at: UnixMillis,
-    /// The configuration in force; held while a reload runs, so that there is one at a time.
+    /// The sections in force, to tell what a reload cannot change; held while one runs, so that
+    /// there is one at a time. The lists are the registry's, and empty here.
     pub config: tokio::sync::Mutex<Config>,
 }
 
@@ -165,11 +167,12 @@ impl App {
             sources,
             registry: ArcSwap::from(registry),
             started_at,
-            config: tokio::sync::Mutex::new(config),
+            config: tokio::sync::Mutex::new(config.into_sections()),
         });
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;
         ingest.set_ready(true);
+        give_back();
         Ok(Self {
             parts,
             ingest,

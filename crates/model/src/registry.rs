@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::id::{ConnectionId, DestinationId, Name, SourceId};
 use crate::secret::Secret;
@@ -29,7 +33,7 @@ pub struct Destination {
     pub definition: String,
     pub enabled: bool,
     /// As configured, not yet checked against the definition. May hold secrets: never shown.
-    pub settings: BTreeMap<String, serde_json::Value>,
+    pub settings: Settings,
 }
 
 impl fmt::Debug for Destination {
@@ -40,8 +44,40 @@ impl fmt::Debug for Destination {
             .field("name", &self.name)
             .field("definition", &self.definition)
             .field("enabled", &self.enabled)
-            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("settings", &self.settings.names().collect::<Vec<_>>())
             .finish()
+    }
+}
+
+/// What was set of a definition's settings, by name. A sorted list and not a map: most have one or
+/// two entries, there can be 100,000 of them, and an almost empty map takes 600 bytes.
+#[derive(Clone, PartialEq, Default, Deserialize)]
+#[serde(from = "BTreeMap<String, Value>")]
+pub struct Settings(Box<[(String, Value)]>);
+
+impl Settings {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let index = self
+            .0
+            .binary_search_by(|(known, _)| known.as_str().cmp(name));
+        self.0.get(index.ok()?).map(|(_, value)| value)
+    }
+
+    /// By ascending name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Ascending.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+impl From<BTreeMap<String, Value>> for Settings {
+    fn from(map: BTreeMap<String, Value>) -> Self {
+        Self(map.into_iter().collect())
     }
 }
 
@@ -78,8 +114,9 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Registry {
     pub sources: Vec<Source>,
-    pub destinations: Vec<Destination>,
-    pub connections: Vec<Connection>,
+    /// Shared with the plans that are made of them, as are the connections.
+    pub destinations: Vec<Arc<Destination>>,
+    pub connections: Vec<Arc<Connection>>,
 }
 
 impl Registry {
@@ -89,14 +126,14 @@ impl Registry {
     }
 
     #[must_use]
-    pub fn destination(&self, id: DestinationId) -> Option<&Destination> {
+    pub fn destination(&self, id: DestinationId) -> Option<&Arc<Destination>> {
         self.destinations
             .iter()
             .find(|destination| destination.id == id)
     }
 
     #[must_use]
-    pub fn connection_named(&self, name: &str) -> Option<&Connection> {
+    pub fn connection_named(&self, name: &str) -> Option<&Arc<Connection>> {
         self.connections
             .iter()
             .find(|connection| connection.name.as_str() == name)

@@ -2,10 +2,11 @@
 //! Settings are sealed, each in its place; those of a removed destination are forgotten.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use model::{
-    Connection, ConnectionId, Destination, DestinationId, Name, Policy, Registry, Source, SourceId,
-    UnixMillis,
+    Connection, ConnectionId, Destination, DestinationId, Name, Policy, Registry, Settings, Source,
+    SourceId, UnixMillis,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection as Database, params};
@@ -190,7 +191,7 @@ fn record_kind<'a>(
 fn record_settings(
     tx: &Database,
     sealer: &Sealer,
-    destinations: &[Destination],
+    destinations: &[Arc<Destination>],
 ) -> Result<(), Error> {
     // Sealed anew, the same value looks different each time: what is kept must be opened to know
     // whether it changed. What does not open any more is simply written again.
@@ -205,10 +206,10 @@ fn record_settings(
         "INSERT OR REPLACE INTO settings (destination, field, sealed) VALUES (?1, ?2, ?3)",
     )?;
     for destination in destinations {
-        for (field, value) in &destination.settings {
+        for (field, value) in destination.settings.iter() {
             let place = place(destination.name.as_str(), field);
             let plain = value.to_string();
-            let before = known.remove(&(destination.id.0, field.clone()));
+            let before = known.remove(&(destination.id.0, field.to_owned()));
             let before = before.and_then(|sealed| sealer.open(place, &sealed).ok());
             if before.as_deref() != Some(plain.as_bytes()) {
                 let sealed = sealer.seal(place, plain.as_bytes())?;
@@ -224,15 +225,13 @@ fn record_settings(
     Ok(())
 }
 
-type Settings = BTreeMap<String, serde_json::Value>;
-
 fn settings(connection: &Database, sealer: &Sealer) -> Result<HashMap<u32, Settings>, Error> {
     let mut rows = connection.prepare_cached(
         "SELECT s.destination, r.name, s.field, s.sealed
          FROM settings s JOIN registry r ON r.kind = ?1 AND r.id = s.destination",
     )?;
     let mut rows = rows.query([NameKind::Destination.code()])?;
-    let mut settings: HashMap<u32, Settings> = HashMap::new();
+    let mut settings: HashMap<u32, BTreeMap<String, serde_json::Value>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let (name, field): (String, String) = (row.get(1)?, row.get(2)?);
         let plain = sealer.open(place(&name, &field), &row.get::<_, Vec<u8>>(3)?)?;
@@ -242,7 +241,8 @@ fn settings(connection: &Database, sealer: &Sealer) -> Result<HashMap<u32, Setti
             .or_default()
             .insert(field, value);
     }
-    Ok(settings)
+    let settings = settings.into_iter();
+    Ok(settings.map(|(id, fields)| (id, fields.into())).collect())
 }
 
 struct Times {

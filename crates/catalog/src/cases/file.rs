@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use model::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -74,10 +75,10 @@ impl From<CaseResponse> for StepResponse {
 }
 
 impl Case {
-    pub(super) fn settings(&self) -> Result<BTreeMap<String, Value>, String> {
+    pub(super) fn settings(&self) -> Result<Settings, String> {
         self.settings
             .as_ref()
-            .map_or_else(|| Ok(BTreeMap::new()), |raw| read("settings", raw))
+            .map_or_else(|| Ok(Settings::default()), |raw| read("settings", raw))
     }
 
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {

@@ -1,6 +1,7 @@
 //! Every definition of `destinations/` holds: it loads, its programs compile, its cases pass. And
 //! the runner itself, on a definition of its own.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
@@ -132,7 +133,7 @@ fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
 #[test]
 fn transform_line_shows_requests_and_refusals() {
     let definition = definition("[]");
-    let settings = [("key".to_owned(), json!("k"))].into();
+    let settings = BTreeMap::from([("key".to_owned(), json!("k"))]).into();
     let checked = definition.check_settings(&settings).unwrap();
     let mut transformer =
         Transformer::new(definition, checked, &["mine".to_owned()], None, None).unwrap();

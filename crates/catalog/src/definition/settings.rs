@@ -1,10 +1,9 @@
 //! Settings: what an operator must, or may, say of a destination; and the check of what was said.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use model::Secret;
-use model::registry::CheckedSettings;
+use model::registry::{CheckedSettings, Settings};
 use serde_json::Value;
 use url::Url;
 
@@ -135,17 +134,14 @@ impl Definition {
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the settings' names.
-    pub fn check_settings(
-        &self,
-        raw: &BTreeMap<String, Value>,
-    ) -> Result<CheckedSettings, Vec<SettingProblem>> {
+    pub fn check_settings(&self, raw: &Settings) -> Result<CheckedSettings, Vec<SettingProblem>> {
         let mut checked = CheckedSettings::default();
         let mut problems = Vec::new();
-        for name in raw.keys() {
+        for name in raw.names() {
             if !self.settings.iter().any(|spec| spec.name == *name) {
                 let problem = self.unknown_setting(name);
                 problems.push(SettingProblem {
-                    setting: name.clone(),
+                    setting: name.to_owned(),
                     problem,
                 });
             }

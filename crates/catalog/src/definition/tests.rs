@@ -1,7 +1,5 @@
 //! What an author, or an operator, is told about a mistake.
 
-use std::collections::BTreeMap;
-
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -183,7 +181,7 @@ help = "how many"
 
 fn check_settings(raw: serde_json::Value, expected: Expect) {
     let definition = define(SETTINGS, "null").unwrap();
-    let raw: BTreeMap<String, serde_json::Value> = serde_json::from_value(raw).unwrap();
+    let raw: model::Settings = serde_json::from_value(raw).unwrap();
     let told = match definition.check_settings(&raw) {
         Ok(checked) => format!("{:?} {:?}", checked.values, checked.secrets),
         Err(problems) => problems

@@ -1,7 +1,5 @@
 //! Events through a transformer, up to the request that goes out.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
@@ -14,7 +12,7 @@ fn transformer(
     transform: Option<&str>,
 ) -> Transformer {
     let definition = Arc::new(Definition::load(folder("test", files)).unwrap());
-    let raw: BTreeMap<String, serde_json::Value> = serde_json::from_value(settings).unwrap();
+    let raw: model::Settings = serde_json::from_value(settings).unwrap();
     let checked = definition.check_settings(&raw).unwrap();
     Transformer::new(definition, checked, &["mine".to_owned()], filter, transform).unwrap()
 }

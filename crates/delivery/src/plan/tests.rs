@@ -1,7 +1,7 @@
 //! What a connection's lane works with, out of registry and catalog.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use catalog::Catalog;
 use model::{
@@ -34,7 +34,7 @@ fn catalog(dir: &Path) -> Catalog {
 }
 
 fn registry(definition: &str, settings: serde_json::Value, policy: Policy) -> Registry {
-    let settings: BTreeMap<String, serde_json::Value> = serde_json::from_value(settings).unwrap();
+    let settings: model::Settings = serde_json::from_value(settings).unwrap();
     let name = |text| Name::new(text).unwrap();
     Registry {
         sources: vec![Source {
@@ -44,14 +44,14 @@ fn registry(definition: &str, settings: serde_json::Value, policy: Policy) -> Re
             enabled: true,
             rate_limit_per_s: None,
         }],
-        destinations: vec![Destination {
+        destinations: vec![Arc::new(Destination {
             id: DestinationId(1),
             name: name("dest"),
             definition: definition.to_owned(),
             enabled: true,
             settings,
-        }],
-        connections: vec![Connection {
+        })],
+        connections: vec![Arc::new(Connection {
             id: ConnectionId(1),
             name: name("site-dest"),
             source: SourceId(1),
@@ -60,13 +60,13 @@ fn registry(definition: &str, settings: serde_json::Value, policy: Policy) -> Re
             filter: None,
             transform: None,
             policy,
-        }],
+        })],
     }
 }
 
 fn problem(registry: &Registry, catalog: &Catalog) -> Option<String> {
     let plans = plans(registry, catalog, &Options::default());
-    plans[&ConnectionId(1)].work.as_ref().err().cloned()
+    plans[&ConnectionId(1)].definition.as_ref().err().cloned()
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
-        let problem = lane.plan.work.as_ref().err().cloned();
+        let problem = lane.plan.definition.as_ref().err().cloned();
         let reason = match problem {
             Some(problem) => {
                 tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");

@@ -110,7 +110,7 @@ impl Shard {
         let (Some(request), Some(job)) = (done.report.request.take(), done.jobs.first()) else {
             return;
         };
-        let Ok(work) = lane.plan.work.clone() else {
+        let Ok(definition) = lane.plan.definition.clone() else {
             return;
         };
         let figures = lane.figures();
@@ -138,7 +138,7 @@ impl Shard {
             result: result.text(),
             latency_ms: u32::try_from(done.latency_us / 1_000).unwrap_or(u32::MAX),
             request_line: cut(
-                request.request_line(&work.definition),
+                request.request_line(&definition),
                 AttemptSample::TEXT_BYTES_MAX,
             ),
             response: done.report.response.clone(),

@@ -29,7 +29,7 @@ impl Shard {
         counts.expired += lane.expired_unseen;
         let accepted = self.accepted(lane, view);
         let pending = accepted.saturating_sub(counts.settled());
-        let switched_off = !plan.is_enabled() && plan.work.is_ok();
+        let switched_off = !plan.is_enabled() && plan.definition.is_ok();
         let figures = lane.figures.as_deref();
         let now = self.clock.mono();
         LaneStatus {

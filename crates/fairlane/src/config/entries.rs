@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use model::{Name, Policy};
+use model::{Name, Policy, Settings};
 use serde_json::Value as Json;
 
 use super::Config;
@@ -30,7 +30,7 @@ pub struct DestinationEntry {
     pub definition: String,
     pub enabled: bool,
     /// As configured, not yet checked against the definition. May hold secrets: never shown.
-    pub settings: BTreeMap<String, Json>,
+    pub settings: Settings,
     /// Where it begins in the file, from 1, for errors found later.
     pub line: usize,
     /// Where each of its settings is.
@@ -43,7 +43,7 @@ impl fmt::Debug for DestinationEntry {
             .field("name", &self.name)
             .field("definition", &self.definition)
             .field("enabled", &self.enabled)
-            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("settings", &self.settings.names().collect::<Vec<_>>())
             .field("line", &self.line)
             .finish()
     }
@@ -243,7 +243,7 @@ fn destination(section: &mut Section<'_, '_, '_>, names: &mut Seen) -> Option<De
         name,
         definition,
         enabled,
-        settings,
+        settings: settings.into(),
         line,
         setting_lines,
     })

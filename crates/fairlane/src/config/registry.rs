@@ -1,6 +1,7 @@
 //! The configuration as a [`Registry`]: names become numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use model::{
     Connection, ConnectionId, Destination, DestinationId, Name, Registry, Source, SourceId,
@@ -51,7 +52,10 @@ impl Config {
             destinations: self
                 .destinations
                 .iter()
-                .map(|entry| entry.destination(*of_destination.get(&entry.name).expect(checked)))
+                .map(|entry| {
+                    let id = *of_destination.get(&entry.name).expect(checked);
+                    Arc::new(entry.destination(id))
+                })
                 .collect(),
             connections: self
                 .connections
@@ -60,7 +64,7 @@ impl Config {
                 .map(|(entry, id)| {
                     let source = *of_source.get(&entry.source).expect(checked);
                     let destination = *of_destination.get(&entry.destination).expect(checked);
-                    entry.connection(id, source, destination)
+                    Arc::new(entry.connection(id, source, destination))
                 })
                 .collect(),
         })

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use expect_test::{Expect, expect, expect_file};
 
+use model::Settings;
+
 use super::keys::{Default as KeyDefault, KEYS};
 use super::*;
 
@@ -82,7 +84,7 @@ fn each_documented_default_is_the_codes_default() {
     }
     let filled = parse(&filled).unwrap();
     assert_eq!(filled.sources, bare.sources);
-    assert!(bare.destinations[0].settings.is_empty() && filled.destinations[0].enabled);
+    assert!(bare.destinations[0].settings == Settings::default() && filled.destinations[0].enabled);
     assert!(bare.connections[0].enabled && filled.connections[0].enabled);
 }
 
@@ -436,8 +438,9 @@ filter = '.a == "${PORT}"'
         config.connections[0].filter.as_deref(),
         Some(".a == \"${PORT}\"")
     );
+    let settings: BTreeMap<_, _> = config.destinations[0].settings.iter().collect();
     expect![[r#"{"deep":{"n":1,"on":true},"list":["s3cr3t"],"url":"https://x/8081"}"#]]
-        .assert_eq(&serde_json::to_string(&config.destinations[0].settings).unwrap());
+        .assert_eq(&serde_json::to_string(&settings).unwrap());
 }
 
 #[test]

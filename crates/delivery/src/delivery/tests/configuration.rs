@@ -24,8 +24,8 @@ fn an_unfit_connection_is_held_and_others_run() {
     assert_eq!(filter.pending, 5);
 
     // Mended: both go on by themselves.
-    world.registry.destinations[0].definition = "hole".to_owned();
-    world.registry.connections[1].filter = Some("true".to_owned());
+    world.destination(0).definition = "hole".to_owned();
+    world.connection(1).filter = Some("true".to_owned());
     let report = world.apply(&delivery);
     assert_eq!((report.added, report.changed, report.removed), (0, 2, 0));
     assert_eq!(world.settle(&delivery, "bad").counts.delivered, 5);
@@ -41,9 +41,7 @@ fn retries_use_the_new_url() {
     let delivery = world.start();
     world.append(0..10);
     world.wait(&delivery, "moves", |lane| lane.retrying > 0);
-    world.registry.destinations[0]
-        .settings
-        .insert("url".to_owned(), json!(new.url()));
+    world.destination(0).settings = serde_json::from_value(json!({"url": new.url()})).unwrap();
     world.apply(&delivery);
     assert_eq!(world.settle(&delivery, "moves").counts.delivered, 10);
     assert_eq!(new.ids().len(), 10);
@@ -88,7 +86,7 @@ fn disabled_and_held_connections_keep_their_events() {
     assert_eq!(lane.state, LaneState::Disabled);
     world.block_on(delivery.resume("quiet")).unwrap();
     assert_eq!(world.lane(&delivery, "quiet").state, LaneState::Disabled);
-    world.registry.connections[0].enabled = true;
+    world.connection(0).enabled = true;
     world.apply(&delivery);
     assert_eq!(world.settle(&delivery, "quiet").counts.delivered, 10);
 
@@ -102,7 +100,7 @@ fn disabled_and_held_connections_keep_their_events() {
         }
     );
     // Another configuration does not undo what a person said.
-    world.registry.connections[0].filter = Some("true".to_owned());
+    world.connection(0).filter = Some("true".to_owned());
     world.apply(&delivery);
     assert_eq!(
         world.lane(&delivery, "quiet").state,

@@ -246,14 +246,14 @@ impl World {
     /// Adds a connection from the one source to a destination of its own.
     pub fn connect(&mut self, name: &str, definition: &str, settings: Value) -> &mut Connection {
         let number = u32::try_from(self.registry.connections.len()).unwrap() + 1;
-        self.registry.destinations.push(Destination {
+        self.registry.destinations.push(Arc::new(Destination {
             id: DestinationId(number),
             name: Name::new(name).unwrap(),
             definition: definition.to_owned(),
             enabled: true,
             settings: serde_json::from_value(settings).unwrap(),
-        });
-        self.registry.connections.push(Connection {
+        }));
+        self.registry.connections.push(Arc::new(Connection {
             id: ConnectionId(number),
             name: Name::new(name).unwrap(),
             source: SOURCE,
@@ -262,8 +262,18 @@ impl World {
             filter: None,
             transform: None,
             policy: Policy::default(),
-        });
-        self.registry.connections.last_mut().unwrap()
+        }));
+        self.connection(self.registry.connections.len() - 1)
+    }
+
+    /// The connection that was added as the `index`th, to be changed.
+    pub fn connection(&mut self, index: usize) -> &mut Connection {
+        Arc::make_mut(&mut self.registry.connections[index])
+    }
+
+    /// Its destination, to be changed.
+    pub fn destination(&mut self, index: usize) -> &mut Destination {
+        Arc::make_mut(&mut self.registry.destinations[index])
     }
 
     pub fn hook(&mut self, name: &str, receiver: &Receiver) -> &mut Connection {

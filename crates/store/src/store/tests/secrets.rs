@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use model::{
-    Connection, ConnectionId, Destination, DestinationId, Name, Policy, Registry, Secret, Source,
-    SourceId, UnixMillis,
+    Connection, ConnectionId, Destination, DestinationId, Name, Policy, Registry, Secret, Settings,
+    Source, SourceId, UnixMillis,
 };
 use serde_json::json;
 
@@ -33,13 +34,13 @@ fn destination(id: u32, name: &str, key: &str) -> Destination {
         name: Name::new(name).unwrap(),
         definition: "webhook".to_owned(),
         enabled: true,
-        settings: BTreeMap::from([
+        settings: Settings::from(BTreeMap::from([
             ("api_key".to_owned(), json!(key)),
             (
                 "headers".to_owned(),
                 json!({ "x-token": format!("{key}-2") }),
             ),
-        ]),
+        ])),
     }
 }
 
@@ -53,10 +54,10 @@ fn registry() -> Registry {
             rate_limit_per_s: Some(5),
         }],
         destinations: vec![
-            destination(1, "crm", &format!("{CANARY}-one")),
-            destination(2, "ads", &format!("{CANARY}-two")),
+            Arc::new(destination(1, "crm", &format!("{CANARY}-one"))),
+            Arc::new(destination(2, "ads", &format!("{CANARY}-two"))),
         ],
-        connections: vec![Connection {
+        connections: vec![Arc::new(Connection {
             id: ConnectionId(1),
             name: Name::new("web-crm").unwrap(),
             source: SourceId(1),
@@ -68,7 +69,7 @@ fn registry() -> Registry {
                 rate_limit_per_s: Some(2.5),
                 ..Policy::default()
             },
-        }],
+        })],
     }
 }
 
@@ -169,33 +170,31 @@ fn the_registry_is_recorded_with_its_removals() {
     let destinations: Vec<_> = recorded
         .destinations
         .iter()
-        .map(|d| d.item.clone())
+        .map(|d| Arc::new(d.item.clone()))
         .collect();
     assert_eq!(destinations, registry().destinations);
     assert_eq!(recorded.sources[0].item, registry().sources[0]);
-    assert_eq!(recorded.connections[0].item, registry().connections[0]);
+    assert_eq!(recorded.connections[0].item, *registry().connections[0]);
 
     let mut changed = registry();
     changed.connections.clear();
     changed.destinations.remove(1);
-    changed.destinations[0]
-        .settings
-        .insert("api_key".to_owned(), json!("new"));
+    changed.destinations[0] = Arc::new(destination(1, "crm", "new"));
     changed.sources[0].enabled = false;
     store.record_registry(&changed, later).unwrap();
     drop(store);
     let store = open(dir.path());
     let recorded = store.recorded_registry().unwrap();
     assert_eq!(recorded.connections[0].removed_at, Some(later));
-    assert_eq!(recorded.connections[0].item, registry().connections[0]);
-    assert_eq!(recorded.destinations[0].item, changed.destinations[0]);
+    assert_eq!(recorded.connections[0].item, *registry().connections[0]);
+    assert_eq!(recorded.destinations[0].item, *changed.destinations[0]);
     assert_eq!(
         recorded.destinations[0].recorded_at, first,
         "its settings are not part of it"
     );
     assert_eq!(recorded.destinations[1].removed_at, Some(later));
     assert!(
-        recorded.destinations[1].item.settings.is_empty(),
+        recorded.destinations[1].item.settings == Settings::default(),
         "removed secrets are forgotten"
     );
     assert_eq!(recorded.sources[0].recorded_at, later);
