@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventlog::EventLog;
 use model::{Offset, SourceId};
@@ -50,41 +50,64 @@ impl Retention {
     }
 }
 
+/// How often to look whether the log lacks room.
+const LOOK: Duration = Duration::from_secs(1);
+/// After an append was refused for want of room, so many looks tell the log what is settled: as
+/// soon as a lane has settled enough, appends are taken again.
+const LOOKS_AFTER_REFUSAL: u32 = 30;
+
 fn run(
     log: &EventLog,
     shards: &[tokio::sync::mpsc::WeakSender<Command>],
     interval: Duration,
     stopped: &Receiver<()>,
 ) {
-    while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+    let mut trimmed_at = Instant::now();
+    let (mut refused, mut looks) = (0, 0);
+    while stopped.recv_timeout(LOOK.min(interval)) == Err(RecvTimeoutError::Timeout) {
+        let refused_now = log.stats().refused_full;
+        if refused_now > refused {
+            (refused, looks) = (refused_now, LOOKS_AFTER_REFUSAL);
+        }
+        let due = trimmed_at.elapsed() >= interval;
+        if !due && looks == 0 {
+            continue;
+        }
+        looks = looks.saturating_sub(1);
         // First the end: what is appended later is above it, and cannot be trimmed.
         let end = log.end();
         let Some(cursors) = cursors(shards) else {
             continue;
         };
-        let settled = match settled(log, end, &cursors) {
-            Ok(settled) => settled,
+        match settled(log, end, &cursors) {
+            Ok(settled) if due => {
+                trimmed_at = Instant::now();
+                trim(log, settled);
+            }
+            Ok(settled) => log.settle(settled),
             Err(error) => {
                 tracing::error!(%error, "the log's index could not be read: nothing is trimmed");
-                continue;
             }
-        };
-        match log.trim(settled, Clock::unix()) {
-            Ok(trimmed) if trimmed.segments > 0 && trimmed.unsettled => {
-                let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
-                tracing::error!(
-                    from,
-                    to,
-                    "the age limit removed records that were not settled"
-                );
-            }
-            Ok(trimmed) if trimmed.segments > 0 => {
-                let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
-                tracing::info!(from, to, bytes = trimmed.bytes, "trimmed the log");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the log could not be trimmed"),
         }
+    }
+}
+
+fn trim(log: &EventLog, settled: Offset) {
+    match log.trim(settled, Clock::unix()) {
+        Ok(trimmed) if trimmed.segments > 0 && trimmed.unsettled => {
+            let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
+            tracing::error!(
+                from,
+                to,
+                "the age limit removed records that were not settled"
+            );
+        }
+        Ok(trimmed) if trimmed.segments > 0 => {
+            let (from, to) = (trimmed.offsets.start.0, trimmed.offsets.end.0);
+            tracing::info!(from, to, bytes = trimmed.bytes, "trimmed the log");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "the log could not be trimmed"),
     }
 }
 

@@ -215,6 +215,15 @@ impl EventLog {
         }
     }
 
+    /// Says that every record below `settled` is settled, as [`EventLog::trim`] does, and removes
+    /// nothing now: when the next append lacks room, settled segments go, oldest first. Does not
+    /// block.
+    pub fn settle(&self, settled: Offset) {
+        match self {
+            Self::Local(log) => log.settle(settled),
+        }
+    }
+
     /// Applies retention. Every record below `settled` is settled in every lane. Removes sealed
     /// segments that are older than the age limit, settled or not; and, while the log is over its
     /// byte limit, settled ones; always from the oldest on. Also tries again whatever a full disk

@@ -239,6 +239,11 @@ impl LocalLog {
         self.shared().messages_since(time, f)
     }
 
+    pub(crate) fn settle(&self, settled: Offset) {
+        let known = &self.shared().settled;
+        known.store(settled.0, Ordering::Relaxed);
+    }
+
     pub(crate) fn trim(&self, settled: Offset, now: UnixMillis) -> Result<Trimmed, Error> {
         retention::trim(self.shared(), settled, now)
     }

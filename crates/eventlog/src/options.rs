@@ -22,9 +22,9 @@ pub struct Options {
     /// A sealed segment is removed when its newest record is this old, settled or not.
     /// Default: 7 days.
     pub retention_age_ms: u64,
-    /// Over this many bytes of segments, settled ones are removed, oldest first; where none is
-    /// settled, appends answer [`crate::AppendError::Full`]. Default: 64 GiB. Minimum: two
-    /// segments.
+    /// Over this many bytes of segments, or when the disk is full before, settled ones are
+    /// removed, oldest first; where none is settled, appends answer
+    /// [`crate::AppendError::Full`]. Default: 64 GiB. Minimum: two segments.
     pub retention_bytes_max: u64,
     /// Bytes of batches that wait for durability; over it appends answer
     /// [`crate::AppendError::Overloaded`] at once. Default: 64 MiB.

@@ -76,16 +76,28 @@ pub(crate) fn trim(shared: &Shared, settled: Offset, now: UnixMillis) -> Result<
 /// Makes room under the byte limit for one more segment, by what is known to be settled. False
 /// where there is none.
 pub(crate) fn make_room(shared: &Shared) -> bool {
-    let has_room = || shared.segment_bytes() <= bytes_kept_max(shared);
-    if has_room() {
-        return true;
+    let over = || {
+        let kept_max = bytes_kept_max(shared);
+        shared.segment_bytes().saturating_sub(kept_max)
+    };
+    if over() > 0 {
+        remove_settled(shared, over);
     }
-    let trim = lock(&shared.trim);
+    over() == 0
+}
+
+/// Lets the oldest settled segment go, for its space: the disk is full though the byte limit is
+/// not reached. False where none is settled.
+pub(crate) fn give_way(shared: &Shared) -> bool {
+    remove_settled(shared, || 1)
+}
+
+/// Removes settled segments, oldest first, of `over()` bytes together. False where nothing went.
+fn remove_settled(shared: &Shared, over: impl Fn() -> u64) -> bool {
+    let _one_at_a_time = lock(&shared.trim);
     let settled = Offset(shared.settled.load(Ordering::Relaxed));
     let (sealed, active_first) = shared.segments();
-    let mut over = shared
-        .segment_bytes()
-        .saturating_sub(bytes_kept_max(shared));
+    let mut over = over();
     let mut going = 0;
     for segment in sealed.iter() {
         if over == 0 || !segment.is_indexed() || segment.end > settled {
@@ -95,11 +107,13 @@ pub(crate) fn make_room(shared: &Shared) -> bool {
         going += 1;
     }
     let (going, _) = sealed.split_at(going);
-    if let Err(error) = remove(shared, going, active_first, settled) {
-        tracing::warn!(%error, "cannot remove settled segments");
+    match remove(shared, going, active_first, settled) {
+        Ok(trimmed) => trimmed.segments > 0,
+        Err(error) => {
+            tracing::warn!(%error, "cannot remove settled segments");
+            false
+        }
     }
-    drop(trim);
-    has_room()
 }
 
 /// The byte limit less the segment that is to come.

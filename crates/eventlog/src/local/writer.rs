@@ -26,7 +26,7 @@ use crate::local::index::{SegmentIndex, sorted_totals};
 use crate::local::queue::{self, Pending, Work};
 use crate::local::retention;
 use crate::local::sealed::Sealed;
-use crate::local::segment::DATA_START;
+use crate::local::segment::{DATA_START, Spare};
 use crate::local::shared::{Active, Shared};
 use crate::local::tail::Tail;
 use crate::record::{self, HEADER_BYTES, Header, Kind, Mark};
@@ -298,13 +298,22 @@ impl Writer {
         Ok(())
     }
 
+    /// A file for the next segment. On a full disk it is that of a settled segment.
+    fn take_spare(&self) -> Option<Spare> {
+        let desk = &self.shared.desk;
+        desk.take().or_else(|| {
+            let freed = retention::give_way(&self.shared);
+            freed.then(|| desk.take()).flatten()
+        })
+    }
+
     /// Begins a new segment. False where there is no room for one: the log goes on in this one
     /// with what fits, and can be read.
     fn roll(&mut self) -> io::Result<bool> {
         if !retention::make_room(&self.shared) {
             return Ok(false);
         }
-        let Some(spare) = self.shared.desk.take() else {
+        let Some(spare) = self.take_spare() else {
             return Ok(false);
         };
         failpoint::hit(Failpoint::RollSeal)?;
