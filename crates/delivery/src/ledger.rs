@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     /// When the next commit is due, if there is anything to commit.
     due: Option<MonoMicros>,
     state: State,
+    /// The last commit failed, which was said.
+    failing: bool,
     /// Connections whose redelivery lane is finished once the present batch is committed.
     redelivered: Vec<ConnectionId>,
 }
@@ -56,6 +58,7 @@ impl Ledger {
             flush_us,
             due: None,
             state: State::Idle,
+            failing: false,
             redelivered: Vec::new(),
         }
     }
@@ -166,9 +169,20 @@ impl Ledger {
             return Err(WriterDied);
         };
         match result {
-            Ok(Ok(())) => Ok(notes),
+            Ok(Ok(())) => {
+                if mem::take(&mut self.failing) {
+                    tracing::info!("progress is saved again");
+                }
+                Ok(notes)
+            }
             Ok(Err(store::Error::NotCommitted { cause, batch })) => {
-                tracing::warn!(%cause, "progress could not be saved: it is tried again");
+                if !mem::replace(&mut self.failing, true) {
+                    tracing::error!(
+                        %cause,
+                        "progress cannot be saved: it is tried again until it can; deliveries go \
+                         on, and would be repeated after a restart"
+                    );
+                }
                 self.state = State::Failed(batch, notes, now().plus(RETRY_US));
                 Ok(Notes::default())
             }

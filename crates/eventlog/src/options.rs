@@ -37,6 +37,9 @@ pub struct Options {
     /// Segments kept ready in advance, so that neither the writer nor a full disk meets the cost
     /// of making one. Default: 2.
     pub reserved_segments: usize,
+    /// No further segment is made that would leave less of the disk free: who records what is
+    /// settled needs room for that, else a full log could never let anything go. Default: 16 MiB.
+    pub free_bytes_min: u64,
     /// File descriptors kept in reserve for the log, so that a flood of connections cannot stop
     /// it. Default: 64.
     pub reserved_fds: usize,
@@ -99,6 +102,7 @@ impl Default for Options {
             commit_batch_bytes_max: 4 << 20,
             idle_seal_ms: 50,
             reserved_segments: 2,
+            free_bytes_min: 16 << 20,
             reserved_fds: 64,
             tail_cache_bytes_max: 8 << 20,
             index_cache_bytes_max: 16 << 20,

@@ -172,17 +172,30 @@ impl Desk {
 /// be written (they are rebuilt at the next start).
 pub(crate) fn run(shared: &Shared) {
     let desk = &shared.desk;
+    // Said once, not at every append that is refused.
+    let mut lacking = false;
     loop {
         match desk.chore() {
             Chore::MakeSpare { number } => {
-                let made = Spare::create(&shared.dir, number, shared.options.segment_bytes_max);
+                let made = make_spare(shared, number);
                 let mut state = lock(&desk.state);
                 match made {
-                    Ok(spare) => state.spares.push_back(spare),
+                    Ok(spare) => {
+                        state.spares.push_back(spare);
+                        if std::mem::take(&mut lacking) {
+                            tracing::info!("segments can be prepared again");
+                        }
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot prepare a segment: appends may be refused");
                         state.failures += 1;
                         state.spare_stalled = true;
+                        if !std::mem::replace(&mut lacking, true) {
+                            tracing::warn!(
+                                %error,
+                                "cannot prepare a segment: appends will be refused, unless \
+                                 retention finds settled ones to remove"
+                            );
+                        }
                     }
                 }
                 drop(state);
@@ -192,6 +205,23 @@ pub(crate) fn run(shared: &Shared) {
             Chore::Stop => return,
         }
         shared.dir.refill_reserve();
+    }
+}
+
+fn make_spare(shared: &Shared, number: u64) -> io::Result<Spare> {
+    let (bytes, kept) = (
+        shared.options.segment_bytes_max,
+        shared.options.free_bytes_min,
+    );
+    match shared.dir.free_bytes() {
+        Some(free) if free < bytes.saturating_add(kept) => {
+            let why = format!(
+                "no space left on the disk: {free} bytes are free, of which {kept} are not for \
+                 the log"
+            );
+            Err(io::Error::new(io::ErrorKind::StorageFull, why))
+        }
+        _ => Spare::create(&shared.dir, number, bytes),
     }
 }
 
