@@ -26,7 +26,7 @@ use self::shop::Shop;
 use crate::cli::DemoArgs;
 use crate::load::LoadConnection;
 use crate::receiver::{Keep, Receiver, Temper};
-use crate::serve::App;
+use crate::serve::{App, StopSignals};
 
 const WRITE_KEY: &str = "demo-write-key";
 /// How long all destinations are healthy where the demo has no end.
@@ -93,8 +93,7 @@ async fn drive(
     let mut sender = Sender::open(app.events_address()).await?;
     let mut next_frame = Duration::ZERO;
     let mut faulty = false;
-    let stop = crate::serve::stop_signal();
-    tokio::pin!(stop);
+    let mut signals = StopSignals::listen()?;
     loop {
         let elapsed = began.elapsed();
         if args.run_for.is_some_and(|run_for| elapsed >= run_for) {
@@ -116,7 +115,10 @@ async fn drive(
             board.draw(app, sender.accepted, phase).await;
         }
         tokio::select! {
-            () = &mut stop => return Ok(sender.accepted),
+            () = signals.next() => {
+                signals.end_at_next();
+                return Ok(sender.accepted);
+            }
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
     }

@@ -5,7 +5,9 @@
 //!   stop:   ingest (answers all it took) -> delivery (finishes what flies) -> management -> log
 //! ```
 
+mod descriptors;
 mod options;
+mod signals;
 mod vetting;
 
 use std::net::{SocketAddr, TcpListener};
@@ -26,7 +28,9 @@ use model::{Registry, UnixMillis};
 use serde_json::json;
 use store::Store;
 
+use self::descriptors::Shares;
 pub use self::options::{open_store, registry as registry_of};
+pub use self::signals::StopSignals;
 pub use self::vetting::vet;
 use crate::allocator::give_back;
 use crate::cli::{CheckArgs, ConfigArgs};
@@ -39,6 +43,8 @@ use crate::reload::Watch;
 pub const EVENTS_AT: &str = "events at http://";
 /// The same for the management API.
 pub const MANAGEMENT_AT: &str = "management at http://";
+/// Exit code after a disk failed, so that nothing can be made durable any more.
+pub const DISK_FAILED: i32 = 4;
 
 /// Everything that runs. Cheap to share; the parts end with [`App::stop`].
 pub struct App {
@@ -63,8 +69,11 @@ pub struct Parts {
     pub config: tokio::sync::Mutex<Config>,
 }
 
+/// Serves until a signal asks it to stop. A second one ends the process at once.
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let app = App::start(&args.config).await?;
+    // Before anybody can know that it runs: from here on it always stops in order.
+    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
     println!(
         "Fairlane {} takes {EVENTS_AT}{}",
         env!("CARGO_PKG_VERSION"),
@@ -72,8 +81,9 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     );
     println!("{MANAGEMENT_AT}{}", app.management_address());
     let watch = Watch::start(Arc::clone(&app.parts)).await?;
-    stop_signal().await;
+    signals.next().await;
     tracing::info!("stopping: no new requests; what is in flight is finished");
+    signals.end_at_next();
     drop(watch);
     app.stop().await;
     tracing::info!("stopped");
@@ -140,9 +150,11 @@ impl App {
         let opened = EventLog::open(options::log(config_path, &config, &store)?, started_at)?;
         options::report_recovery(&opened.recovery);
         let log = opened.log;
+        let shares = Shares::claim();
+        shares.report(config.ingest.connections_max);
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let delivery = delivery::start(
-            options::delivery(config_path, &config),
+            options::delivery(config_path, &config, shares),
             log.clone(),
             store.clone(),
             Arc::clone(&catalog),
@@ -150,7 +162,7 @@ impl App {
         )?;
         let sources = Arc::new(ArcSwap::from_pointee(SourceTable::from_registry(&registry)));
         let ingest = ingest::start(
-            options::ingest(&config),
+            options::ingest(&config, shares),
             events,
             log.clone(),
             Arc::clone(&sources),
@@ -237,32 +249,6 @@ fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address}: set another address for {key} under [server]")
     })
-}
-
-/// Ends at the first SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. A second one ends the process at once.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::quit(),
-    ];
-    let signals: Result<Vec<_>, _> = kinds.into_iter().map(signal).collect();
-    let Ok(mut signals) = signals else {
-        // Without signal handlers the default ones end the process, which is what is asked for.
-        return std::future::pending().await;
-    };
-    std::future::poll_fn(move |context| {
-        let came = signals
-            .iter_mut()
-            .any(|signal| signal.poll_recv(context).is_ready());
-        if came {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
 }
 
 /// The wall clock.

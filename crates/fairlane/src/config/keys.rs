@@ -165,8 +165,9 @@ pub const KEYS: &[Key] = &[
         "Events are kept this long for replays. After it they are removed even if they are not \
          delivered."),
     key("log", "retention_bytes_max", Bytes { min: MIB, max: 1_024 * TIB }, is("\"64GiB\""),
-        "Over this, delivered events are removed, oldest first; when none is left to remove, \
-         clients are answered 503 and delivery goes on. At least two segments."),
+        "Over this, or when the disk is full before, delivered events are removed, oldest first; \
+         when none is left to remove, clients are answered 503 and delivery goes on. At least two \
+         segments."),
     key("log", "commit_queue_bytes_max", Bytes { min: MIB, max: 16 * GIB }, is("\"64MiB\""),
         "Events that wait to become durable. Over it clients are answered 503."),
 

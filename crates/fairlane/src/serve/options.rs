@@ -1,11 +1,14 @@
 //! What each part is started with, out of the configuration.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use model::{Offset, Registry, Secret};
+use rustix::fs::Access;
 use store::{KeySource, Store};
 
+use super::descriptors::Shares;
 use crate::config::{Config, process_environment};
 
 /// Names the key that seals secrets at rest: 32 bytes, as hex or base64.
@@ -23,9 +26,11 @@ pub fn beside(config_path: &Path, path: &Path) -> PathBuf {
 pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
     let data_dir = Config::data_dir(config_path, &process_environment())?;
     let data_dir = beside(config_path, &data_dir);
-    std::fs::create_dir_all(&data_dir).with_context(|| {
+    let writable = std::fs::create_dir_all(&data_dir)
+        .and_then(|()| Ok(rustix::fs::access(&data_dir, Access::WRITE_OK)?));
+    writable.with_context(|| {
         format!(
-            "cannot create the data directory {}: set data_dir under [server] to a directory \
+            "cannot write to the data directory {}: set data_dir under [server] to a directory \
              that this user may write",
             data_dir.display()
         )
@@ -64,8 +69,24 @@ pub fn log(
         commit_queue_bytes_max: config.log.commit_queue_bytes_max,
         // Should the log's files be lost, new records must not get offsets that lanes have passed.
         end_min: highest.unwrap_or(Offset::ZERO),
+        on_fatal: fatal,
         ..eventlog::Options::new(data_dir.join("log"))
     })
+}
+
+/// Time for answers to reach those who wait, once nothing can be made durable any more.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
+/// Ends the process, which must not go on with a disk that failed: what the kernel's cache holds
+/// may differ from the disk, and the next start looks at the disk alone. Requests that wait have
+/// been failed by now; their clients should hear it instead of losing the connection.
+fn fatal(reason: &str) {
+    tracing::error!(
+        "{reason}: the process ends, and must be started again; every event that was acknowledged \
+         is on the disk"
+    );
+    std::thread::sleep(LAST_ANSWERS);
+    std::process::exit(super::DISK_FAILED)
 }
 
 /// Says what the log found when it was opened, once.
@@ -88,7 +109,7 @@ pub fn report_recovery(report: &eventlog::RecoveryReport) {
     }
 }
 
-pub fn delivery(config_path: &Path, config: &Config) -> delivery::Options {
+pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery::Options {
     let section = &config.delivery;
     let egress = delivery::EgressPolicy {
         allow: section.egress_allow.clone(),
@@ -99,23 +120,29 @@ pub fn delivery(config_path: &Path, config: &Config) -> delivery::Options {
             .map(|path| beside(config_path, path)),
         ..delivery::EgressPolicy::default()
     };
-    delivery::Options {
-        shards: config.server.shards.map_or_else(half_the_cores, to_usize),
+    let shards = config.server.shards.map_or_else(half_the_cores, to_usize);
+    let in_flight_max = section.in_flight_max.min(shares.attempts);
+    let mut options = delivery::Options {
+        shards,
         attempt_timeout_ms: section.attempt_timeout_ms,
         connections_per_lane_max: u32::try_from(section.concurrency_max).unwrap_or(u32::MAX),
-        in_flight_max: u32::try_from(section.in_flight_max).unwrap_or(u32::MAX),
+        in_flight_max: u32::try_from(in_flight_max).unwrap_or(u32::MAX),
         in_flight_bytes_max: section.in_flight_bytes_max,
         drain_timeout_ms: section.drain_timeout_ms,
         egress,
+        on_fatal: fatal,
         ..delivery::Options::default()
-    }
+    };
+    let idle_of_shard = to_usize(shares.idle) / shards.max(1);
+    options.pool.idle_max = options.pool.idle_max.min(idle_of_shard);
+    options
 }
 
-pub fn ingest(config: &Config) -> ingest::Options {
+pub fn ingest(config: &Config, shares: Shares) -> ingest::Options {
     let section = &config.ingest;
     ingest::Options {
         threads: config.server.threads.map_or_else(half_the_cores, to_usize),
-        connections_max: to_usize(section.connections_max),
+        connections_max: to_usize(section.connections_max.min(shares.connections)),
         connections_per_ip_max: to_usize(section.connections_per_ip_max),
         header_timeout_ms: section.header_timeout_ms,
         idle_timeout_ms: section.idle_timeout_ms,

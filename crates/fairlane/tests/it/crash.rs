@@ -1,20 +1,13 @@
-//! kill -9 in a loop, with a verifier of its own: every acknowledged event arrives (lost = 0),
-//! nothing arrives that was not sent (phantom = 0), and duplicates are counted.
+//! kill -9 in a loop, with a verifier of its own: lost 0, phantom 0, and duplicates are only of
+//! the last moment.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Fairlane, LOOPBACK, Setup, WRITE_KEY};
-use crate::peer::{Client, Received, Receiver, Reply};
-
-/// What the sending side knows: which ids it tried, and which were acknowledged.
-#[derive(Default)]
-struct Sent {
-    tried: HashSet<String>,
-    acknowledged: HashSet<String>,
-}
+use crate::harness::{LOOPBACK, Setup};
+use crate::peer::{Received, Receiver, Reply};
+use crate::verifier::{Books, Load, Shape, accepted, balance, verify};
 
 #[test]
 fn kill_9_loses_nothing() {
@@ -29,121 +22,28 @@ fn kill_9_loses_nothing() {
         .webhook("flaky", &flaky.url())
         .and(LOOPBACK)
         .start();
-    let sent = Arc::new(Mutex::new(Sent::default()));
+    let books = Arc::new(Mutex::new(Books::default()));
     for cycle in 0..cycles {
-        let stop = Arc::new(AtomicBool::new(false));
-        let senders: Vec<_> = (0..3)
-            .map(|sender| {
-                let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
-                let address = fairlane.ingest;
-                std::thread::spawn(move || {
-                    let Ok(mut client) = Client::connect(address) else {
-                        return;
-                    };
-                    for batch in 0.. {
-                        let prefix = format!("{cycle}-{sender}-{batch}");
-                        if stop.load(Ordering::Relaxed)
-                            || !send_batch(&mut client, &prefix, 1 + batch % 20, &sent)
-                        {
-                            return;
-                        }
-                        // A steady stream, not a flood: the receivers keep every request.
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                })
-            })
-            .collect();
+        let load = Load::start(fairlane.ingest, &format!("c{cycle}"), Shape::STEADY, &books);
         // Different lengths, so that the kill falls into different moments.
         std::thread::sleep(Duration::from_millis(150 + 97 * (cycle * 7 % 11)));
         fairlane.kill();
-        stop.store(true, Ordering::Relaxed);
-        for sender in senders {
-            sender.join().unwrap();
-        }
+        load.stop();
         fairlane.start();
     }
-
-    let acknowledged = sent.lock().unwrap().acknowledged.clone();
+    let acknowledged = books.lock().unwrap().acknowledged.len();
     assert!(
-        acknowledged.len() > 100,
-        "only {} events were acknowledged",
-        acknowledged.len()
+        acknowledged > 100,
+        "only {acknowledged} events were acknowledged"
     );
-    for (name, receiver) in [("healthy", &healthy), ("flaky", &flaky)] {
-        receiver.wait_for(
-            &format!("{name} has every acknowledged event"),
-            |received| {
-                let have: HashSet<&str> = accepted(received).map(Received::id).collect();
-                acknowledged.iter().all(|id| have.contains(id.as_str()))
-            },
-        );
-        fairlane.wait_lane(name, "nothing is pending", |lane| lane["pending"] == 0);
-        let counts = receiver.accepted_ids();
-        let tried = sent.lock().unwrap().tried.clone();
-        let phantoms: Vec<_> = counts.keys().filter(|id| !tried.contains(*id)).collect();
-        assert!(
-            phantoms.is_empty(),
-            "{name}: arrived but never sent: {phantoms:?}"
-        );
-        let repeated: usize = counts.values().map(|n| n - 1).sum();
-        println!(
-            "{name}: {cycles} kills, {} acknowledged, {} tried, {} arrived, lost 0, phantom 0, {repeated} repeated",
-            acknowledged.len(),
-            tried.len(),
-            counts.len(),
-        );
-    }
+    println!("{cycles} kills");
+    verify(&fairlane, "healthy", &healthy, &books);
+    verify(&fairlane, "flaky", &flaky, &books);
     balance(&fairlane);
 }
 
-/// Posts one batch; false when the connection is gone.
-fn send_batch(client: &mut Client, prefix: &str, size: usize, sent: &Mutex<Sent>) -> bool {
-    let ids: Vec<String> = (0..size).map(|n| format!("{prefix}-{n}")).collect();
-    let events: Vec<String> = ids
-        .iter()
-        .map(|id| {
-            format!(r#"{{"type":"track","event":"E","userId":"u","messageId":"{id}","properties":{{"id":"{id}"}}}}"#)
-        })
-        .collect();
-    let body = format!(
-        r#"{{"writeKey":"{WRITE_KEY}","batch":[{}]}}"#,
-        events.join(",")
-    );
-    sent.lock().unwrap().tried.extend(ids.iter().cloned());
-    match client.send("POST", "/v1/batch", &[], body.as_bytes()) {
-        Ok(answer) if answer.status() == 200 => {
-            sent.lock().unwrap().acknowledged.extend(ids);
-            true
-        }
-        Ok(_) => true,
-        Err(_) => false,
-    }
-}
-
-fn accepted(received: &[Received]) -> impl Iterator<Item = &Received> {
-    received.iter().filter(|one| one.status == 200)
-}
-
-/// The product's own books: accepted x connections = all outcomes + pending.
-fn balance(fairlane: &Fairlane) {
-    let status = fairlane.status();
-    let sheet = &status["balance"];
-    let number = |key: &str| {
-        sheet[key]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {key} in {sheet}"))
-    };
-    let ended = number("delivered") + number("rejected") + number("filtered") + number("expired");
-    assert_eq!(
-        number("accepted") * number("connections"),
-        ended + number("pending"),
-        "{sheet}"
-    );
-    assert_eq!(sheet["balanced"], true, "{sheet}");
-}
-
 #[test]
-fn deliveries_repeated_after_a_kill_are_few() {
+fn nothing_that_was_settled_is_repeated_after_a_kill() {
     // Everything is delivered and its progress written; then a kill: nothing may come again.
     let receiver = Receiver::ok();
     let mut fairlane = Setup::default()
@@ -168,4 +68,56 @@ fn deliveries_repeated_after_a_kill_are_few() {
         counts.values().all(|n| *n == 1),
         "settled deliveries were repeated: {counts:?}"
     );
+}
+
+#[test]
+fn a_kill_under_load_repeats_only_the_last_moment() {
+    let receiver = Receiver::ok();
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
+    let books = Arc::new(Mutex::new(Books::default()));
+    let mut kills = Vec::new();
+    for cycle in 0..4_u64 {
+        let load = Load::start(fairlane.ingest, &format!("r{cycle}"), Shape::STEADY, &books);
+        std::thread::sleep(Duration::from_millis(700 + 137 * cycle));
+        let killed_at = Instant::now();
+        fairlane.kill();
+        load.stop();
+        kills.push((killed_at, Instant::now()));
+        fairlane.start();
+    }
+    let repeated = verify(&fairlane, "hook", &receiver, &books);
+    let mut ages: Vec<Duration> = first_arrivals_of_repeated(&receiver.received())
+        .into_iter()
+        .filter_map(|at| {
+            // What was on its way at the kill may be read by the receiver just after it.
+            let (killed_at, _) = kills.iter().find(|(_, restart)| at <= *restart)?;
+            Some(killed_at.saturating_duration_since(at))
+        })
+        .collect();
+    ages.sort_unstable();
+    println!(
+        "4 kills: {repeated} repeated in all; how long before the kill they first arrived: median {:?}, longest {:?}",
+        ages.get(ages.len() / 2),
+        ages.last()
+    );
+    // By count, not by time, which the machine decides: a kill may repeat what is delivered
+    // between two commits of progress, and that is never a large part of what was delivered.
+    let delivered = receiver.accepted_ids().len();
+    assert!(
+        repeated * 4 < delivered,
+        "{repeated} of {delivered} repeated"
+    );
+}
+
+/// When those deliveries that were made twice were made first.
+fn first_arrivals_of_repeated(received: &[Received]) -> Vec<Instant> {
+    let mut times: HashMap<&str, Vec<Instant>> = HashMap::new();
+    for one in accepted(received) {
+        times.entry(one.id()).or_default().push(one.at);
+    }
+    let repeated = times.into_values().filter(|times| times.len() > 1);
+    repeated.map(|times| times[0]).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ pub struct Fairlane {
 #[derive(Default)]
 pub struct Setup {
     text: String,
+    data_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -40,6 +41,12 @@ impl Setup {
         self
     }
 
+    /// Keeps the data there instead of beside the configuration.
+    pub fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+
     /// Any further text, behind all others.
     pub fn and(mut self, toml: &str) -> Self {
         self.text += toml;
@@ -48,8 +55,9 @@ impl Setup {
     }
 
     fn render(&self) -> String {
+        let data_dir = self.data_dir.as_deref().unwrap_or(Path::new("data"));
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = {data_dir:?}\n\
              [[sources]]\nname = \"web\"\nwrite_key = \"{WRITE_KEY}\"\n\n{}",
             self.text
         )
@@ -62,16 +70,21 @@ impl Setup {
     }
 
     pub fn start(&self) -> Fairlane {
+        let mut fairlane = self.prepare();
+        fairlane.start();
+        fairlane
+    }
+
+    /// All that it needs to start.
+    pub fn prepare(&self) -> Fairlane {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut fairlane = Fairlane {
+        Fairlane {
             dir: self.write(),
             process: None,
             log: Arc::default(),
             ingest: nowhere,
             admin: nowhere,
-        };
-        fairlane.start();
-        fairlane
+        }
     }
 
     /// Writes this configuration over the one of a running Fairlane.
@@ -99,9 +112,15 @@ impl Fairlane {
     }
 
     pub fn spawn(&mut self, environment: &[(&str, &str)]) {
+        self.spawn_under(&[], environment);
+    }
+
+    /// `wrapper` is a command that runs the command behind it.
+    pub fn spawn_under(&mut self, wrapper: &[&str], environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
-        let mut process = Command::new(BINARY)
-            .args(["serve", "--config", "fairlane.toml"])
+        let line = [wrapper, &[BINARY, "serve", "--config", "fairlane.toml"]].concat();
+        let mut process = Command::new(line[0])
+            .args(&line[1..])
             .current_dir(self.dir.path())
             .env("RUST_BACKTRACE", "1")
             .envs(environment.iter().copied())
@@ -153,20 +172,35 @@ impl Fairlane {
 
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> i32 {
+        self.signal("TERM");
+        self.wait_end().code().unwrap_or(-1)
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.process.as_ref().unwrap().id(), name);
+    }
+
+    /// Waits until the process has ended; panics after a minute.
+    pub fn wait_end(&mut self) -> ExitStatus {
         let mut process = self.process.take().unwrap();
-        signal(process.id(), "TERM");
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = process.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+                return status;
             }
-            assert!(
-                Instant::now() < end,
-                "still running 60 s after SIGTERM:\n{}",
-                self.log()
-            );
+            if Instant::now() >= end {
+                process.kill().unwrap();
+                process.wait().unwrap();
+                panic!("it should have ended within 60 s:\n{}", self.log());
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut().unwrap();
+        process.try_wait().unwrap().is_some()
     }
 
     pub fn client(&self) -> Client {
@@ -177,6 +211,16 @@ impl Fairlane {
     pub fn track(&self, id: &str) {
         let answer = call(self.ingest, "POST", "/v1/track", &track(id)).unwrap();
         assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+
+    /// The status of one event sent on a connection of its own; `None` where there is no answer.
+    pub fn try_track(&self, id: &str) -> Option<u16> {
+        let answer = call(self.ingest, "POST", "/v1/track", &track(id)).ok()?;
+        Some(answer.status())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
     pub fn management(&self, method: &str, path: &str, body: &str) -> Message {

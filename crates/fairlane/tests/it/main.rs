@@ -1,7 +1,7 @@
 //! The integration tests: the real binary, real sockets, real kills. One binary, so that it links
 //! once.
 //!
-//! [`peer`] and [`harness`] share no code with the product: what they count is independent.
+//! [`peer`], [`harness`] and [`verifier`] share no code with the product: what they count is independent.
 
 #![allow(clippy::unwrap_used)] // A test that meets an error should end there.
 
@@ -9,8 +9,10 @@ mod bad_input;
 mod cli;
 mod crash;
 mod delivery;
+mod faults;
 mod harness;
 mod house;
 mod isolation;
 mod peer;
 mod sdk;
+mod verifier;

@@ -106,6 +106,8 @@ pub struct Received {
     pub request: Message,
     /// 0 where nothing was answered.
     pub status: u16,
+    /// When the whole request was there.
+    pub at: Instant,
 }
 
 impl Received {
@@ -199,7 +201,12 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Received>>, behaviour: &Behavi
                 Reply::Status(status) | Reply::With(status, ..) | Reply::After(_, status) => status,
                 Reply::Hang | Reply::Close => 0,
             };
-            all.push(Received { request, status });
+            let at = Instant::now();
+            all.push(Received {
+                request,
+                status,
+                at,
+            });
             (index, reply)
         };
         let text = match reply {

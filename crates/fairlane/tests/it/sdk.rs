@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Fairlane, LOOPBACK, Setup, WRITE_KEY};
 use crate::peer::{Received, Receiver};
 
-const TRACKS: usize = 40;
+pub const TRACKS: usize = 40;
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
@@ -30,7 +30,7 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// Runs a command to its end; `Err` says why there is nothing to test with.
-fn run(command: &mut Command) -> Result<(), String> {
+pub fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}");
     let output = command
         .stdin(Stdio::null())
@@ -61,7 +61,7 @@ fn receiver_and_fairlane(rate: &str) -> (Receiver, Fairlane) {
 const SLOW: &str = "[ingest]\nsource_rate_limit_per_s = 3\n";
 
 /// Every kind of call arrives exactly once, with what it carried.
-fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, kinds: &[&str]) {
+pub fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, kinds: &[&str]) {
     let expected = tracks + kinds.len();
     let received = receiver.wait_for("everything the SDK sent", |all| {
         all.iter().map(Received::id).collect::<HashSet<_>>().len() >= expected
@@ -100,9 +100,9 @@ fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, ki
     );
 }
 
-const ALL_KINDS: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
+pub const ALL_KINDS: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
 
-fn npm_packages() -> Result<PathBuf, String> {
+pub fn npm_packages() -> Result<PathBuf, String> {
     static ONCE: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
     ONCE.get_or_init(|| {
         let dir = installed("node");
