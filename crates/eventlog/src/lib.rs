@@ -238,6 +238,14 @@ impl EventLog {
         }
     }
 
+    /// How long the disk took for the last commit, in microseconds. Costs one load.
+    #[must_use]
+    pub fn commit_us(&self) -> u64 {
+        match self {
+            Self::Local(log) => log.commit_us(),
+        }
+    }
+
     /// Figures for metrics and the console.
     #[must_use]
     pub fn stats(&self) -> Stats {

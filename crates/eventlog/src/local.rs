@@ -248,6 +248,11 @@ impl LocalLog {
         retention::trim(self.shared(), settled, now)
     }
 
+    pub(crate) fn commit_us(&self) -> u64 {
+        let last = &self.shared().counters.fsync_us_last;
+        last.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.shared().stats()
     }

@@ -49,7 +49,8 @@ pub struct Options {
     pub dedup_window_ms: u64,
     /// Message ids remembered at most; about 10 bytes each. Default: 3,670,016 (about 38 MB).
     pub dedup_entries_max: usize,
-    /// When commits keep waiting longer than this, requests are shed. Default: 100 ms.
+    /// When commits keep waiting longer than this, beside the time that the disk takes for two
+    /// of them, requests are shed. Default: 100 ms.
     pub commit_wait_target_ms: u64,
     /// How long "keep" is. Default: 500 ms.
     pub commit_wait_interval_ms: u64,

@@ -41,7 +41,7 @@ impl Overload {
         Waiting(self)
     }
 
-    /// A commit waited this long. `now_us` is monotonic.
+    /// A commit waited this long in the queue. `now_us` is monotonic.
     pub(crate) fn waited(&self, wait_us: u64, now_us: u64) {
         self.wait_us_min.fetch_min(wait_us, Relaxed);
         let end = self.interval_end_us.load(Relaxed);
