@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start:  store -> configuration -> catalog -> log -> delivery -> ingest -> management
-//!   stop:   ingest (answers all it took) -> delivery (finishes what flies) -> management -> log
+//!   stop:   ingest (answers all it took) and delivery (finishes what flies) -> management -> log
 //! ```
 
 mod descriptors;
@@ -213,8 +213,10 @@ impl App {
     /// timeout, and saves everything.
     pub async fn stop(self) {
         let (ingest, timeout) = (self.ingest, self.drain_timeout);
-        ingest.shutdown(timeout).await;
-        self.parts.delivery.clone().shutdown(timeout).await;
+        // Together, so that a slow client and a slow destination do not add up: what is accepted
+        // meanwhile stays in the log for the next start.
+        let delivery = self.parts.delivery.clone();
+        tokio::join!(ingest.shutdown(timeout), delivery.shutdown(timeout));
         let admin = self.admin;
         wait(move || admin.shutdown()).await;
         let log = self.parts.log.clone();

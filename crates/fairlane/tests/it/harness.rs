@@ -272,6 +272,10 @@ impl Fairlane {
 impl Drop for Fairlane {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
+            // Under a tracer the program would outlive it.
+            for child in children(process.id()) {
+                Command::new("kill").args(["-KILL", &child]).status().ok();
+            }
             process.kill().ok();
             process.wait().ok();
         }
@@ -319,6 +323,12 @@ pub fn signal(pid: u32, name: &str) {
         .status()
         .unwrap();
     assert!(done.success());
+}
+
+fn children(pid: u32) -> Vec<String> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace().map(str::to_owned).collect()
 }
 
 fn follow(stream: impl std::io::Read + Send + 'static, into: Arc<Mutex<String>>) {
