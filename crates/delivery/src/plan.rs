@@ -79,12 +79,12 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
         .iter()
         .map(|source| (source.id, source.name.as_str()))
         .collect();
-    let destinations: HashMap<DestinationId, (&Arc<Destination>, Result<Arc<Definition>, String>)> =
-        registry
-            .destinations
-            .iter()
-            .map(|one| (one.id, (one, definition(one, catalog))))
-            .collect();
+    let defined = |one: &Arc<Destination>| (Arc::clone(one), definition(one, catalog));
+    let destinations: HashMap<DestinationId, _> = registry
+        .destinations
+        .iter()
+        .map(|one| (one.id, defined(one)))
+        .collect();
     let mut plans = HashMap::with_capacity(registry.connections.len());
     for connection in &registry.connections {
         let Some((destination, definition)) = destinations.get(&connection.destination) else {

@@ -43,29 +43,25 @@ fn crash_at(point: &str) {
         .and(SMALL_LOG)
         .prepare();
     let books = books();
-    if point.starts_with("log_relog") {
+    let relog = point.starts_with("log_relog");
+    // Late enough that events were acknowledged before: starting takes some steps, too.
+    let (first, nth) = match point {
         // A step of starting after an unclean end: so first such an end.
-        fairlane.start();
-        let load = Load::start(fairlane.ingest, "before", Shape::BULKY, &books);
-        std::thread::sleep(Duration::from_millis(400));
-        fairlane.kill();
-        load.stop();
+        _ if relog => ("log_publish_after", 40),
+        "log_trim_mark" | "log_trim_mark_after" | "log_trim_delete" => (point, 1),
+        "log_write_before" | "log_write_after" | "log_sync" | "log_sync_after"
+        | "log_publish_after" => (point, 40),
+        "log_spare_fill" | "log_spare_rename" | "log_segment_header" => (point, 5),
+        _ => (point, 3),
+    };
+    fairlane.spawn(&[("FAIRLANE_FAILPOINTS", &format!("{first}=abort@{nth}"))]);
+    fairlane.wait_ready();
+    let load = Load::start(fairlane.ingest, "load", Shape::BULKY, &books);
+    wait_crash(&mut fairlane, first);
+    load.stop();
+    if relog {
+        fairlane.wait_end();
         fairlane.spawn(&[("FAIRLANE_FAILPOINTS", &format!("{point}=abort"))]);
-    } else {
-        // Late enough that events were acknowledged before: starting takes some steps, too.
-        let nth = match point {
-            "log_trim_mark" | "log_trim_mark_after" | "log_trim_delete" => 1,
-            "log_write_before" | "log_write_after" | "log_sync" | "log_sync_after"
-            | "log_publish_after" => 40,
-            "log_spare_fill" | "log_spare_rename" | "log_segment_header" => 5,
-            _ => 3,
-        };
-        let rule = format!("{point}=abort@{nth}");
-        fairlane.spawn(&[("FAIRLANE_FAILPOINTS", &rule)]);
-        fairlane.wait_ready();
-        let load = Load::start(fairlane.ingest, "during", Shape::BULKY, &books);
-        wait_crash(&mut fairlane, point);
-        load.stop();
     }
     let status = fairlane.wait_end();
     assert_eq!(status.code(), None, "{point}: it should die, not exit");
