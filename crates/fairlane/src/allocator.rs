@@ -1,5 +1,8 @@
 //! Where the program's memory comes from.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use catalog::alloc::CountingAllocator;
 use mimalloc::MiMalloc;
 
@@ -8,10 +11,20 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator<MiMalloc> = CountingAllocator::new(MiMalloc);
 
-/// Gives memory that this thread has freed back to the system now, and not when it allocates
-/// again: after reading a large configuration, that may be never.
+/// How often freed memory is given back to the system.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Gives freed memory back to the system. Left alone, the allocator does so only when
+/// more is allocated: after a large configuration was read, or a burst, that may be never.
+pub async fn give_back_for_ever() -> Infallible {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        collect();
+    }
+}
+
 #[allow(unsafe_code, reason = "the crate offers no safe form of this call")]
-pub fn give_back() {
+fn collect() {
     // SAFETY: mimalloc's documentation allows it at any time, on any thread.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }

@@ -13,7 +13,6 @@ use model::{Connection, Destination, Name, Registry, Source};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use crate::allocator::give_back;
 use crate::config::{Config, Secrets, process_environment};
 use crate::serve::{Parts, load_catalog, registry_of, vet};
 
@@ -162,8 +161,6 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
         .store(Arc::new(SourceTable::from_registry(&registry)));
     parts.registry.store(registry);
     *in_force = config.into_sections();
-    drop(old);
-    give_back();
     Ok(report)
 }
 

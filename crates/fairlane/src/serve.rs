@@ -32,7 +32,7 @@ use self::descriptors::Shares;
 pub use self::options::{open_store, registry as registry_of};
 pub use self::signals::StopSignals;
 pub use self::vetting::vet;
-use crate::allocator::give_back;
+use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::config::{Config, Secrets, process_environment};
 use crate::control::Steering;
@@ -81,7 +81,10 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     );
     println!("{MANAGEMENT_AT}{}", app.management_address());
     let watch = Watch::start(Arc::clone(&app.parts)).await?;
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        never = allocator::give_back_for_ever() => match never {},
+    }
     tracing::info!("stopping: no new requests; what is in flight is finished");
     signals.end_at_next();
     drop(watch);
@@ -184,7 +187,6 @@ impl App {
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;
         ingest.set_ready(true);
-        give_back();
         Ok(Self {
             parts,
             ingest,
