@@ -15,9 +15,9 @@
 //!   DIR/state.db  (SQLite, WAL)            DIR/names.txt (the numbers of names, a second time)
 //! ```
 //!
-//! What survives: a commit is written with `synchronous=NORMAL`. A killed process loses nothing of
-//! what was acknowledged; a power cut may take the last commits back, each whole, which costs
-//! repeated deliveries and never an event. Everything else that writes (names, lanes, secrets,
+//! What survives: a commit is written with `synchronous=NORMAL`, one a second with `FULL`. A killed
+//! process loses nothing of what was acknowledged; a power cut may take the commits of the last
+//! second back, each whole, which costs repeated deliveries and never an event. Everything else that writes (names, lanes, secrets,
 //! the registry) is on the disk when the call returns.
 //!
 //! Everything except [`Store::commit`] blocks: call it from a thread that may wait.

@@ -31,6 +31,9 @@ pub struct Options {
     /// Finished lanes (replays, redeliveries, removed connections) that stay listed.
     /// Default: 1,000.
     pub finished_lanes_kept: u32,
+    /// A commit waits for the disk when the last one that did is so long ago: a power cut takes
+    /// back what was committed within it, at most. Default: 1,000.
+    pub sync_interval_ms: u64,
     /// How long to wait for another process (a backup, the command line) that holds the database.
     /// Default: 5,000.
     pub busy_timeout_ms: u64,
@@ -55,6 +58,7 @@ impl Options {
             samples_per_lane_max: 20,
             minutes_kept: 24 * 60,
             finished_lanes_kept: 1_000,
+            sync_interval_ms: 1_000,
             busy_timeout_ms: 5_000,
         }
     }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -38,10 +39,11 @@ impl Writer {
         let committer = Committer::new(&connection, options)?;
         let (queue, commands) = sync_channel(options.commit_queue_max);
         let busy_timeout_ms = options.busy_timeout_ms;
+        let sync_interval = Duration::from_millis(options.sync_interval_ms);
         let located = move |error: Error| error.at(&path, busy_timeout_ms);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, committer, &commands, &located))
+            .spawn(move || run(connection, committer, sync_interval, &commands, &located))
             .map_err(|source| Error::Io {
                 path: PathBuf::from("thread store-writer"),
                 source,
@@ -116,13 +118,23 @@ impl Drop for Writer {
 fn run(
     mut connection: Connection,
     mut committer: Committer,
+    sync_interval: Duration,
     commands: &Receiver<Command>,
     located: &dyn Fn(Error) -> Error,
 ) {
+    let mut synced_at = Instant::now();
     while let Ok(command) = commands.recv() {
         match command {
             Command::Commit { batch, done } => {
-                let result = committer.commit(&mut connection, &batch).map_err(|error| {
+                let committed = if synced_at.elapsed() >= sync_interval {
+                    synced_at = Instant::now();
+                    synced(&mut connection, |connection| {
+                        committer.commit(connection, &batch)
+                    })
+                } else {
+                    committer.commit(&mut connection, &batch)
+                };
+                let result = committed.map_err(|error| {
                     let cause = Box::new(located(error));
                     // Whoever handed it in is told, and says so where it matters.
                     tracing::debug!(%cause, "a batch was not committed");
@@ -145,14 +157,25 @@ fn durably<T>(
     connection: &mut Connection,
     change: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    connection.pragma_update(None, "synchronous", "full")?;
-    let result = (|| {
+    synced(connection, |connection| {
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = change(&tx)?;
         tx.commit()?;
         Ok(value)
-    })();
-    connection.pragma_update(None, "synchronous", "normal")?;
+    })
+}
+
+/// What `work` commits, and all that was committed before, is on the disk on return.
+fn synced<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    connection.pragma_update(None, "synchronous", "full")?;
+    let result = work(connection);
+    if let Err(error) = connection.pragma_update(None, "synchronous", "normal") {
+        // No reason to call what was committed a failure: commits only take longer now.
+        tracing::warn!(%error, "commits go on waiting for the disk");
+    }
     result
 }
 
