@@ -6,6 +6,7 @@ mod descriptors;
 mod disk_fails;
 mod disk_full;
 mod failpoints;
+mod power;
 mod sdk;
 mod signals;
 
