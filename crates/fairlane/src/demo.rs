@@ -58,9 +58,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut board = Board::new(shown);
     let sent = drive(args, &app, &receivers, &mut board).await?;
     settle(&app, sent).await;
-    board
-        .draw(&app, sent, "the stream of events has ended")
-        .await;
+    board.draw_last(&app, sent).await;
     let sheet = board::balance_sheet(&app, &receivers).await;
     app.stop().await;
     if args.json {

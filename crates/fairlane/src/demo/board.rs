@@ -79,6 +79,12 @@ impl Board {
         self.drawn = text.lines().count() + 1;
     }
 
+    /// The table at the end, also where the last one was just printed.
+    pub async fn draw_last(&mut self, app: &App, sent: u64) {
+        self.last_plain = None;
+        self.draw(app, sent, "the stream of events has ended").await;
+    }
+
     fn table(&self, lanes: &[LaneStatus]) -> String {
         let rows: Vec<Vec<String>> = lanes
             .iter()
