@@ -41,10 +41,6 @@ use overrides::Overrides;
 use problem::Finder;
 use reader::Inputs;
 
-/// The commented example, with every key and its default.
-#[cfg_attr(not(test), allow(dead_code, reason = "held to the code by the tests"))]
-pub const EXAMPLE: &str = include_str!("../../../examples/fairlane.toml");
-
 /// Largest configuration file: 100,000 connections need some 20 MB.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -64,15 +60,8 @@ pub struct Config {
 /// The process's variables, or what a test says they are.
 pub type Environment = BTreeMap<String, String>;
 
-/// What `${secret:NAME}` means.
-pub enum Secrets<'a> {
-    /// Every one exists, and says nothing of use. For looking at a configuration before the store,
-    /// whose place the configuration tells, is open.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for whoever has no store"))]
-    Assumed,
-    /// As the store knows them.
-    Known(&'a dyn Fn(&str) -> Option<Secret>),
-}
+/// What `${secret:NAME}` means: the store knows.
+pub type Secrets<'a> = dyn Fn(&str) -> Option<Secret> + 'a;
 
 /// The variables of this process. Those that are not UTF-8 are left out: no key can name them.
 #[must_use]
@@ -154,7 +143,7 @@ impl Config {
         let root = tree::parse(&text, &mut found);
         let overrides = &Overrides::of(environment, &mut Finder::new(&name, &text));
         // The store holds the secrets, so its own place cannot be one.
-        let secrets = &Secrets::Known(&|_| None);
+        let secrets: &Secrets<'_> = &|_| None;
         let read_program = &|_: &Path| Ok(String::new());
         let inputs = Inputs {
             environment,

@@ -13,8 +13,7 @@ use model::{Connection, Destination, Name, Registry, Source};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Secrets, process_environment};
-use crate::serve::{Parts, load_catalog, registry_of, vet};
+use crate::serve::{Parts, load, registry_of};
 
 /// Editors write a file in several steps: wait until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -135,10 +134,7 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
 pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let mut in_force = parts.config.lock().await;
     let path = &parts.config_path;
-    let lookup = |name: &str| parts.store.get_secret(name).ok().flatten();
-    let config = Config::load(path, &process_environment(), &Secrets::Known(&lookup))?;
-    let catalog = load_catalog(path, &config)?;
-    vet(path, &config, &catalog)?;
+    let (config, catalog) = load(path, Some(&parts.store))?;
     let registry = Arc::new(registry_of(&config, &parts.store)?);
     parts
         .store

@@ -29,12 +29,13 @@ use serde_json::json;
 use store::Store;
 
 use self::descriptors::Shares;
+use self::options::existing_store;
 pub use self::options::{open_store, registry as registry_of};
 pub use self::signals::StopSignals;
 pub use self::vetting::vet;
 use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
-use crate::config::{Config, Secrets, process_environment};
+use crate::config::{Config, process_environment};
 use crate::control::Steering;
 use crate::reload::Watch;
 
@@ -96,8 +97,7 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 /// `fairlane check`: everything that `serve` would refuse, without starting anything.
 pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let path = &args.config.config;
-    let (config, catalog, _) = load(path)?;
-    vet(path, &config, &catalog)?;
+    let (config, _) = load(path, existing_store(path)?.as_ref())?;
     if args.json {
         let report = json!({
             "ok": true, "sources": config.sources.len(),
@@ -116,18 +116,21 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the configuration with the secrets that the store holds, and the catalog that it names.
-pub fn load(path: &Path) -> anyhow::Result<(Config, Catalog, Store)> {
-    let environment = process_environment();
-    let store = open_store(path)?;
-    let lookup = |name: &str| store.get_secret(name).ok().flatten();
-    let config = Config::load(path, &environment, &Secrets::Known(&lookup))?;
+/// Reads the configuration with the secrets that the store holds, and the catalog that it names,
+/// and holds one against the other.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn load(path: &Path, store: Option<&Store>) -> anyhow::Result<(Config, Catalog)> {
+    let secret = |name: &str| store?.get_secret(name).ok().flatten();
+    let config = Config::load(path, &process_environment(), &secret)?;
     let catalog = load_catalog(path, &config)?;
-    Ok((config, catalog, store))
+    vet(path, &config, &catalog)?;
+    Ok((config, catalog))
 }
 
 /// The embedded catalog under the configured overlay.
-pub fn load_catalog(config_path: &Path, config: &Config) -> anyhow::Result<Catalog> {
+fn load_catalog(config_path: &Path, config: &Config) -> anyhow::Result<Catalog> {
     let catalog = Catalog::embedded()?;
     match &config.catalog.overlay_dir {
         None => Ok(catalog),
@@ -143,8 +146,10 @@ impl App {
     /// stopped again as the process ends.
     pub async fn start(config_path: &Path) -> anyhow::Result<Self> {
         let started_at = now();
-        let (config, catalog, store) = load(config_path)?;
-        vet(config_path, &config, &catalog)?;
+        // Nothing is made for a configuration that is wrong.
+        let store = existing_store(config_path)?;
+        let (config, catalog) = load(config_path, store.as_ref())?;
+        let store = store.map_or_else(|| open_store(config_path), Ok)?;
         let registry = Arc::new(options::registry(&config, &store)?);
         store.record_registry(&registry, started_at)?;
         // The ports first: what is taken should be known before anything is written.

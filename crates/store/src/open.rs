@@ -31,6 +31,17 @@ pub(crate) struct Opened {
     pub(crate) path: PathBuf,
 }
 
+const DATABASE: &str = "state.db";
+const NAMES: &str = "names.txt";
+
+/// Whether a store was ever made in `dir`. What cannot be looked at is taken to be there, so that
+/// opening it says why.
+pub(crate) fn exists_in(dir: &Path) -> bool {
+    [DATABASE, NAMES]
+        .iter()
+        .any(|file| dir.join(file).try_exists().unwrap_or(true))
+}
+
 /// Opens what is in `options.dir`, or makes it.
 pub(crate) fn open(options: Options, now: UnixMillis) -> Result<Opened, Error> {
     let options = options.within_limits();
@@ -39,14 +50,14 @@ pub(crate) fn open(options: Options, now: UnixMillis) -> Result<Opened, Error> {
     builder
         .create(&options.dir)
         .map_err(|source| Error::io(&options.dir, source))?;
-    let path = options.dir.join("state.db");
+    let path = options.dir.join(DATABASE);
     let busy_timeout_ms = options.busy_timeout_ms;
     let opened = open_file(options, path.clone(), now);
     opened.map_err(|error| error.at(&path, busy_timeout_ms))
 }
 
 fn open_file(options: Options, path: PathBuf, now: UnixMillis) -> Result<Opened, Error> {
-    let names_path = options.dir.join("names.txt");
+    let names_path = options.dir.join(NAMES);
     refuse_emptied(&path, &names_path)?;
     let key = options.key.load()?;
     let mut connection = schema::open_writer(&path, &options, now)?;

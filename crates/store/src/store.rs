@@ -1,6 +1,7 @@
 //! The store's handle.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,6 +39,12 @@ pub struct Store {
 const REDELIVERY_STEP: usize = 5_000;
 
 impl Store {
+    /// Whether there is a store in `dir`, for those that must not make one.
+    #[must_use]
+    pub fn exists_in(dir: &Path) -> bool {
+        open::exists_in(dir)
+    }
+
     /// Opens the store in `options.dir`, or makes it. A database that was thrown away is made anew,
     /// with the numbers of names that `names.txt` remembers; see [`Store::lost_connections`].
     ///

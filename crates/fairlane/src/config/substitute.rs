@@ -2,8 +2,6 @@
 //!
 //! What is put in is not looked at again: a variable's value that holds `${` stays as it is.
 
-use model::Secret;
-
 use super::Environment;
 use super::Secrets;
 use super::nearest::did_you_mean;
@@ -66,11 +64,7 @@ fn look_up(
     secrets: &Secrets<'_>,
 ) -> Result<String, String> {
     if let Some(name) = inside.strip_prefix("secret:") {
-        let secret = match secrets {
-            Secrets::Assumed => Some(Secret::new("assumed")),
-            Secrets::Known(known) => known(name),
-        };
-        return match secret {
+        return match secrets(name) {
             Some(secret) => Ok(secret.reveal().to_owned()),
             None => Err(format!(
                 "there is no secret {name:?}: store it with `fairlane secret set {name}`"

@@ -9,6 +9,14 @@ use model::Settings;
 use super::keys::{Default as KeyDefault, KEYS};
 use super::*;
 
+/// The commented example, with every key and its default.
+const EXAMPLE: &str = include_str!("../../../../examples/fairlane.toml");
+
+/// A store that has every secret.
+fn assumed(_: &str) -> Option<Secret> {
+    Some(Secret::new("assumed"))
+}
+
 fn no_program(path: &Path) -> Result<String, String> {
     match path.to_str() {
         Some("paid.vrl") => Ok(".paid == true".to_owned()),
@@ -22,13 +30,7 @@ fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Proble
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     let known = |name: &str| (name == "CRM_KEY").then(|| Secret::new("s3cr3t"));
-    Config::parse(
-        "fairlane.toml",
-        text,
-        &environment,
-        &Secrets::Known(&known),
-        &no_program,
-    )
+    Config::parse("fairlane.toml", text, &environment, &known, &no_program)
 }
 
 fn parse(text: &str) -> Result<Config, Problems> {
@@ -113,7 +115,7 @@ fn the_example_is_right_as_it_stands_and_in_full() {
     let environment = [("ADMIN_TOKEN".to_owned(), "0123456789abcdef".to_owned())].into();
     let any = |_: &Path| Ok("true".to_owned());
     let full = example_in_full();
-    let full = Config::parse("example", &full, &environment, &Secrets::Assumed, &any).unwrap();
+    let full = Config::parse("example", &full, &environment, &assumed, &any).unwrap();
     assert_eq!(full.connections.len(), 2);
 }
 
@@ -606,9 +608,9 @@ fn files_are_read_beside_the_configuration() {
     let data_dir = Config::data_dir(&path, &Environment::new()).unwrap();
     assert_eq!(data_dir, Path::new("/data"), "whatever else is wrong");
     let environment = [("NONE".to_owned(), "k".to_owned())].into();
-    let config = Config::load(&path, &environment, &Secrets::Assumed).unwrap();
+    let config = Config::load(&path, &environment, &assumed).unwrap();
     assert_eq!(config.connections[0].filter.as_deref(), Some("false"));
-    let missing = Config::load(Path::new("/none.toml"), &environment, &Secrets::Assumed);
+    let missing = Config::load(Path::new("/none.toml"), &environment, &assumed);
     let message = missing.expect_err("is not there").to_string();
     assert!(
         message.contains("/none.toml") && message.contains("--config"),

@@ -19,15 +19,33 @@ pub fn beside(config_path: &Path, path: &Path) -> PathBuf {
     config_path.parent().unwrap_or(Path::new("")).join(path)
 }
 
-/// Opens the store of a configuration; the rest of the file may still be wrong.
+/// Opens the store of a configuration, which is made if there is none; the rest of the file may
+/// still be wrong.
 ///
 /// # Errors
 /// The file does not say where the data is, or the store cannot be opened.
 pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
+    open_store_in(&data_dir(config_path)?)
+}
+
+/// The store of a configuration, if there is one: nothing is made.
+///
+/// # Errors
+/// As [`open_store`].
+pub fn existing_store(config_path: &Path) -> anyhow::Result<Option<Store>> {
+    let data_dir = data_dir(config_path)?;
+    let exists = Store::exists_in(&data_dir);
+    exists.then(|| open_store_in(&data_dir)).transpose()
+}
+
+fn data_dir(config_path: &Path) -> anyhow::Result<PathBuf> {
     let data_dir = Config::data_dir(config_path, &process_environment())?;
-    let data_dir = beside(config_path, &data_dir);
-    let writable = std::fs::create_dir_all(&data_dir)
-        .and_then(|()| Ok(rustix::fs::access(&data_dir, Access::WRITE_OK)?));
+    Ok(beside(config_path, &data_dir))
+}
+
+fn open_store_in(data_dir: &Path) -> anyhow::Result<Store> {
+    let writable = std::fs::create_dir_all(data_dir)
+        .and_then(|()| Ok(rustix::fs::access(data_dir, Access::WRITE_OK)?));
     writable.with_context(|| {
         format!(
             "cannot write to the data directory {}: set data_dir under [server] to a directory \
@@ -35,7 +53,7 @@ pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
             data_dir.display()
         )
     })?;
-    let mut options = store::Options::new(&data_dir);
+    let mut options = store::Options::new(data_dir);
     if let Ok(text) = std::env::var(KEY_VARIABLE) {
         let variable = KEY_VARIABLE.to_owned();
         options.key = KeySource::Env {

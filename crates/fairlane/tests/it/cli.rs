@@ -195,6 +195,9 @@ fn secrets_are_kept_sealed_and_used() {
         err.contains("hook_key") && err.contains("fairlane secret set"),
         "{err}"
     );
+    assert_ne!(run(dir.path(), &["serve"], "").0, 0);
+    let made = dir.path().join("data").exists();
+    assert!(!made, "nothing is made for a configuration that is wrong");
     let (code, out, err) = run(dir.path(), &["secret", "set", "hook_key"], "canary-7f3a\n");
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(run(dir.path(), &["check"], "").0, 0);
