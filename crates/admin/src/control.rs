@@ -77,6 +77,9 @@ pub struct Status {
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_ready: Option<String>,
+    /// Why the configuration as it is now on disk is not in force.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reload_error: Option<String>,
     pub balance: BalanceSheet,
     pub lanes: LaneTally,
     pub log: LogStatus,
@@ -354,6 +357,7 @@ pub struct MetricsSnapshot {
     pub version: String,
     pub started_at: UnixMillis,
     pub ready: bool,
+    pub reload_failed: bool,
     pub ingest: IngestSnapshot,
     pub lanes: Vec<LaneStatus>,
     pub log: LogStatus,

@@ -1,6 +1,6 @@
 //! The catalog: all definitions, from the binary and from an operator's own directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ struct Embedded;
 #[derive(Debug, Default)]
 pub struct Catalog {
     definitions: BTreeMap<String, Arc<Definition>>,
+    /// The ids of those that an operator's own directory brought.
+    overlaid: BTreeSet<String>,
     cache: Arc<ProgramCache>,
 }
 
@@ -78,6 +80,8 @@ impl Catalog {
                 folders.push(Folder::read(&path)?);
             }
         }
+        self.overlaid
+            .extend(folders.iter().map(|folder| folder.id.clone()));
         self.add(folders.into_iter())?;
         Ok(self)
     }
@@ -104,6 +108,13 @@ impl Catalog {
     /// All definitions, ascending by id.
     pub fn definitions(&self) -> impl Iterator<Item = &Arc<Definition>> {
         self.definitions.values()
+    }
+
+    /// The definitions that came from an operator's own directory, ascending by id.
+    pub fn overlaid(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.overlaid
+            .iter()
+            .filter_map(|id| self.definitions.get(id))
     }
 
     /// The id that a mistyped one most likely meant, for errors.

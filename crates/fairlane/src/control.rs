@@ -88,6 +88,11 @@ impl Steering {
         }
     }
 
+    fn reload_error(&self) -> Option<String> {
+        let error = self.parts.reload_error.load_full()?;
+        Some((*error).clone())
+    }
+
     async fn live_lanes(&self) -> Vec<LaneStatus> {
         self.parts.delivery.lanes().await
     }
@@ -177,6 +182,7 @@ impl Control for Steering {
                 uptime_ms: now().0.saturating_sub(started_at.0),
                 ready: true,
                 not_ready: None,
+                reload_error: self.reload_error(),
                 balance: self.parts.balance(&lanes),
                 lanes: LaneTally::of(&lanes),
                 log: self.log_status(),
@@ -396,6 +402,7 @@ impl Control for Steering {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: self.parts.started_at,
                 ready: true,
+                reload_failed: self.reload_error().is_some(),
                 ingest: self.ingest_snapshot(),
                 lanes: self.live_lanes().await,
                 log: self.log_status(),
@@ -417,7 +424,11 @@ impl Steering {
         let stats = self.ingest.stats();
         let registry = self.parts.registry.load();
         let latency = stats.ack_latency();
-        let source = |id| registry.source(id).map(|source| source.name.to_string());
+        let names = registry
+            .sources
+            .iter()
+            .map(|source| (source.id, &source.name));
+        let names: HashMap<_, _> = names.collect();
         let discards = Discard::ALL.into_iter();
         IngestSnapshot {
             requests: stats
@@ -428,7 +439,7 @@ impl Steering {
             accepted: stats
                 .accepted()
                 .into_iter()
-                .filter_map(|(id, count)| Some((source(id)?, count)))
+                .filter_map(|(id, count)| Some((names.get(&id)?.to_string(), count)))
                 .collect(),
             duplicates: stats.duplicates(),
             discarded: discards

@@ -132,6 +132,13 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
 /// # Errors
 /// What is wrong with it. Nothing has changed then.
 pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
+    let result = take_over(parts).await;
+    let error = result.as_ref().err().map(|error| format!("{error:#}"));
+    parts.reload_error.store(error.map(Arc::new));
+    result
+}
+
+async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let mut in_force = parts.config.lock().await;
     let path = &parts.config_path;
     let (config, catalog) = load(path, Some(&parts.store))?;

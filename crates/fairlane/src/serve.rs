@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use admin::Admin;
 use admin::control::BalanceSheet;
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use catalog::Catalog;
 use delivery::Delivery;
 use eventlog::EventLog;
@@ -68,6 +68,8 @@ pub struct Parts {
     /// The sections in force, to tell what a reload cannot change; held while one runs, so that
     /// there is one at a time. The lists are the registry's, and empty here.
     pub config: tokio::sync::Mutex<Config>,
+    /// Why the last reload was refused; none after one that was not.
+    pub reload_error: ArcSwapOption<String>,
 }
 
 /// Serves until a signal asks it to stop. A second one ends the process at once.
@@ -188,6 +190,7 @@ impl App {
             registry: ArcSwap::from(registry),
             started_at,
             config: tokio::sync::Mutex::new(config.into_sections()),
+            reload_error: ArcSwapOption::empty(),
         });
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;

@@ -48,6 +48,13 @@ pub const TABLE: &[Metric] = &[
         Process(|s, out| out.number(&[], u64::from(s.snapshot.ready))),
     ),
     metric(
+        "fairlane_reload_failed",
+        Gauge,
+        &[],
+        "1 while a changed configuration is not in force because it is wrong. Alert on it.",
+        Process(|s, out| out.number(&[], u64::from(s.snapshot.reload_failed))),
+    ),
+    metric(
         "fairlane_resident_memory_bytes",
         Gauge,
         &[],

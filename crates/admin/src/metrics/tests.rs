@@ -71,6 +71,7 @@ fn a_scrape_shows_what_the_snapshot_says() {
         fairlane_start_time_seconds 1700000000.5
         # TYPE fairlane_ready gauge
         fairlane_ready 1
+        # TYPE fairlane_reload_failed gauge
         # TYPE fairlane_resident_memory_bytes gauge
         # TYPE fairlane_open_files gauge
         # TYPE fairlane_ingest_requests counter

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use catalog::{Catalog, Transformer, check_filter, check_transform};
+use catalog::{Catalog, Definition, Transformer, check_filter, check_transform, run_cases};
 
 use crate::config::{Config, ConnectionEntry, DestinationEntry};
 
@@ -20,10 +21,28 @@ pub fn vet(config_path: &Path, config: &Config, catalog: &Catalog) -> anyhow::Re
     for connection in &config.connections {
         programs.vet(&file, connection, &mut problems);
     }
+    for definition in catalog.overlaid() {
+        vet_overlaid(definition, &mut problems);
+    }
     if problems.is_empty() {
         return Ok(());
     }
     anyhow::bail!("{}", problems.join("\n"))
+}
+
+/// Definitions of the operator's own must pass their cases; those in the binary have.
+fn vet_overlaid(definition: &Arc<Definition>, problems: &mut Vec<String>) {
+    let id = definition.id();
+    for report in run_cases(definition) {
+        let Some(failure) = report.failure else {
+            continue;
+        };
+        problems.push(format!(
+            "definition {id}: {}: case {:?} fails: {failure}\n(`fairlane destination test {id} \
+             --overlay DIR` shows all, and --bless takes what the definition does now for right)",
+            report.file, report.name
+        ));
+    }
 }
 
 fn vet_destination(

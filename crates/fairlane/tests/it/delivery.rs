@@ -251,6 +251,8 @@ fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
         let log = fairlane.log();
         (log.contains("fairlane.toml:") && log.contains("nam")).then_some(())
     });
+    let told = || fairlane.management("GET", "/v1/status", "").json()["reload_error"].clone();
+    assert!(told().as_str().unwrap().contains("nam"), "{}", told());
     fairlane.track("m-2");
     old.wait_for("the old configuration is in force", |all| all.len() == 2);
 
@@ -267,6 +269,51 @@ fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
         all.len() == 2
     });
     assert_eq!(old.count(), 2);
+    assert!(told().is_null(), "{}", told());
+}
+
+#[test]
+fn a_changed_definition_must_pass_its_cases() {
+    let receiver = Receiver::ok();
+    let mut fairlane = Setup::default()
+        .and(&format!(
+            "[[destinations]]\nname = \"own\"\ntype = \"own\"\n\
+             settings = {{ url = \"{}\" }}\n\
+             [[connections]]\nname = \"own\"\nsource = \"web\"\ndestination = \"own\"\n\
+             [catalog]\noverlay_dir = \"destinations\"\n",
+            receiver.url()
+        ))
+        .and(LOOPBACK)
+        .prepare();
+    let folder = fairlane.dir.path().join("destinations/own");
+    std::fs::create_dir_all(folder.join("cases")).unwrap();
+    let program = |sent: &str| format!("{{\"url\": .settings.url, \"body\": {sent}}}");
+    std::fs::write(folder.join("event.vrl"), program(".event.event")).unwrap();
+    std::fs::write(
+        folder.join("destination.toml"),
+        "name = \"Own\"\ncategory = \"test\"\ndocs = \"https://example.com\"\n\
+         hosts = [\"{{settings.url}}\"]\n[settings.url]\ntype = \"url\"\nrequired = true\nhelp = \"h\"\n",
+    )
+    .unwrap();
+    let case = json!({
+        "name": "the name is sent",
+        "settings": {"url": "https://own.example/"},
+        "event": {"type": "track", "event": "E"},
+        "requests": [{"method": "POST", "url": "https://own.example/", "body": "E"}],
+    });
+    std::fs::write(folder.join("cases/one.json"), case.to_string()).unwrap();
+    fairlane.start();
+    fairlane.track("m-1");
+    receiver.wait_for("the first event", |all| all.len() == 1);
+
+    std::fs::write(folder.join("event.vrl"), program("\"broken\"")).unwrap();
+    wait_until("the definition is refused, with its case", || {
+        let log = fairlane.log();
+        (log.contains("the name is sent") && log.contains("cases/one.json")).then_some(())
+    });
+    fairlane.track("m-2");
+    let all = receiver.wait_for("the old definition is in force", |all| all.len() == 2);
+    assert_eq!(all[1].request.body, all[0].request.body);
 }
 
 #[test]
