@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub(crate) destination: Arc<Destination>,
     /// What makes its requests, or why that cannot be: shown to a person, while the lane is held.
     pub(crate) definition: Result<Arc<Definition>, String>,
-    pub(crate) policy: LanePolicy,
+    pub(crate) policy: Arc<LanePolicy>,
     pub(crate) attempt_timeout: Duration,
 }
 
@@ -85,6 +85,7 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
         .iter()
         .map(|one| (one.id, defined(one)))
         .collect();
+    let mut policies = Policies::default();
     let mut plans = HashMap::with_capacity(registry.connections.len());
     for connection in &registry.connections {
         let Some((destination, definition)) = destinations.get(&connection.destination) else {
@@ -93,39 +94,49 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
             continue;
         };
         let source = sources.get(&connection.source).copied().unwrap_or_default();
-        let plan = plan(connection, source, destination, definition.clone(), options);
+        let definition = definition.clone();
+        let policy = lane_policy(connection, &definition, options);
+        let (policy, definition) = match policy.validate() {
+            Ok(()) => (policy, definition),
+            Err(error) => (
+                LanePolicy::default(),
+                Err(format!("the connection's policy: {error}")),
+            ),
+        };
+        let timeout_ms = connection.policy.attempt_timeout_ms;
+        let plan = Plan {
+            connection: Arc::clone(connection),
+            source: source.to_owned(),
+            destination: Arc::clone(destination),
+            definition,
+            policy: policies.share(policy),
+            attempt_timeout: Duration::from_millis(
+                timeout_ms.unwrap_or(options.attempt_timeout_ms),
+            ),
+        };
         plans.insert(connection.id, Arc::new(plan));
     }
     plans
 }
 
-fn plan(
-    connection: &Arc<Connection>,
-    source: &str,
-    destination: &Arc<Destination>,
-    definition: Result<Arc<Definition>, String>,
-    options: &Options,
-) -> Plan {
-    let known = definition.as_ref().ok().map(|definition| &**definition);
-    let policy = lane_policy(&connection.policy, known, options);
-    let (policy, definition) = match policy.validate() {
-        Ok(()) => (policy, definition),
-        Err(error) => (
-            LanePolicy::default(),
-            Err(format!("the connection's policy: {error}")),
-        ),
-    };
-    let timeout = connection
-        .policy
-        .attempt_timeout_ms
-        .unwrap_or(options.attempt_timeout_ms);
-    Plan {
-        connection: Arc::clone(connection),
-        source: source.to_owned(),
-        destination: Arc::clone(destination),
-        definition,
-        policy,
-        attempt_timeout: Duration::from_millis(timeout),
+/// The policies that lanes were last given: equal ones share one copy.
+#[derive(Default)]
+struct Policies(Vec<Arc<LanePolicy>>);
+
+impl Policies {
+    /// Distinct ones that are remembered.
+    const MAX: usize = 8;
+
+    fn share(&mut self, policy: LanePolicy) -> Arc<LanePolicy> {
+        if let Some(known) = self.0.iter().find(|known| ***known == policy) {
+            return Arc::clone(known);
+        }
+        let shared = Arc::new(policy);
+        if self.0.len() == Self::MAX {
+            self.0.remove(0);
+        }
+        self.0.push(Arc::clone(&shared));
+        shared
     }
 }
 
@@ -160,10 +171,12 @@ fn settings(destination: &Destination, definition: &Definition) -> Result<Checke
 }
 
 fn lane_policy(
-    policy: &model::Policy,
-    definition: Option<&Definition>,
+    connection: &Connection,
+    definition: &Result<Arc<Definition>, String>,
     options: &Options,
 ) -> LanePolicy {
+    let policy = &connection.policy;
+    let definition = definition.as_deref().ok();
     let default = LanePolicy::default();
     let batch = definition.and_then(Definition::batch);
     let expiry_ms = policy

@@ -5,6 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -66,12 +67,13 @@ impl Bench {
             settled: 0,
             now: MonoMicros(1),
         };
+        let policy: Arc<LanePolicy> = Arc::default();
         for lane in 0..lanes {
             bench.step(Input::AddLane {
                 lane: LaneId(lane),
                 group: lane / 2,
                 stream: StreamKey(lane.into()),
-                policy: LanePolicy::default(),
+                policy: Arc::clone(&policy),
                 progress: LaneProgress {
                     lane: LaneId(lane),
                     cursor: Offset(0),

@@ -1,5 +1,7 @@
 //! What the scheduler is told.
 
+use std::sync::Arc;
+
 use model::{AttemptId, HoldReason, JobResult, LaneId, LaneProgress, Offset};
 
 use crate::policy::LanePolicy;
@@ -50,7 +52,7 @@ pub enum Input {
         group: u32,
         stream: StreamKey,
         /// Must be valid: see [`LanePolicy::validate`].
-        policy: LanePolicy,
+        policy: Arc<LanePolicy>,
         progress: LaneProgress,
         /// Every record of the stream below this offset is durable (exclusive; the log's end will
         /// do).
@@ -61,18 +63,13 @@ pub enum Input {
         until: Option<Offset>,
     },
     /// The lane is gone. Its attempts under way may still finish, to no effect.
-    RemoveLane {
-        lane: LaneId,
-    },
+    RemoveLane { lane: LaneId },
     SetPolicy {
         lane: LaneId,
-        policy: LanePolicy,
+        policy: Arc<LanePolicy>,
     },
     /// The stream's records below `end` (exclusive) are durable.
-    StreamGrew {
-        stream: StreamKey,
-        end: Offset,
-    },
+    StreamGrew { stream: StreamKey, end: Offset },
     /// Answers an [`crate::Action::Fetch`]: the stream's records in `[from, scanned_to)`, ascending.
     /// Where the log could not be read, answer with no offsets and `scanned_to` = `from`.
     Fetched {
@@ -87,24 +84,14 @@ pub enum Input {
         results: Results,
     },
     /// Stop the lane, for a reason that a person must see.
-    Hold {
-        lane: LaneId,
-        reason: HoldReason,
-    },
+    Hold { lane: LaneId, reason: HoldReason },
     /// A person lets a stopped lane (held, paused or with an open breaker) go on, slowly.
-    Resume {
-        lane: LaneId,
-    },
+    Resume { lane: LaneId },
     /// Try one job of a stopped lane now.
-    Probe {
-        lane: LaneId,
-    },
+    Probe { lane: LaneId },
     /// A fetched record turned out to be damaged: rejected, unless an attempt holds it (whose own
     /// result will say so).
-    Damaged {
-        lane: LaneId,
-        offset: Offset,
-    },
+    Damaged { lane: LaneId, offset: Offset },
     /// The time that [`crate::Scheduler::next_wake`] named has come.
     TimerDue,
     /// Start and fetch nothing more; attempts under way may finish.

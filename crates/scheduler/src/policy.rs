@@ -8,7 +8,7 @@ const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 const HOUR_US: u64 = 60 * MINUTE_US;
 
-/// One lane's policy. Lanes with equal policies share one copy.
+/// One lane's policy. Lanes with equal policies should share one copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LanePolicy {
     /// Jobs of one attempt. Default: 1 (no batching).

@@ -1,6 +1,8 @@
 //! The state machine: takes an input, moves the lanes that it touches, and lets whoever's turn it
 //! is start.
 
+use std::sync::Arc;
+
 use model::{LaneId, LaneProgress, MonoMicros, Offset, Outcome, RejectReason};
 
 use crate::action::Action;
@@ -90,7 +92,7 @@ impl Scheduler {
                     serial,
                     stream,
                     group_slot: self.group_slot(group),
-                    policy: self.lanes.share(valid(policy)),
+                    policy: valid(policy),
                     progress,
                     end,
                     until: until.unwrap_or(Offset::MAX),
@@ -100,7 +102,7 @@ impl Scheduler {
             }
             Input::RemoveLane { lane } => self.remove_lane(lane),
             Input::SetPolicy { lane, policy } => {
-                let policy = self.lanes.share(valid(policy));
+                let policy = valid(policy);
                 self.change(lane, actions, |lane, _, _| lane.policy = policy);
             }
             Input::StreamGrew { stream, end } => self.stream_grew(stream, end, actions),
@@ -426,7 +428,7 @@ impl Scheduler {
     }
 }
 
-fn valid(policy: LanePolicy) -> LanePolicy {
+fn valid(policy: Arc<LanePolicy>) -> Arc<LanePolicy> {
     if let Err(error) = policy.validate() {
         panic!("the policy was not validated: {error}");
     }

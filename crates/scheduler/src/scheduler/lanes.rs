@@ -1,13 +1,10 @@
 //! All lanes: by slot, by id, and by the stream that they follow.
 
-use std::sync::Arc;
-
 use model::LaneId;
 
 use crate::hash::Map;
 use crate::input::StreamKey;
 use crate::lane::Lane;
-use crate::policy::LanePolicy;
 
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
@@ -16,13 +13,8 @@ pub(crate) struct Lanes {
     free: Vec<u32>,
     by_id: Map<LaneId, u32>,
     by_stream: Map<StreamKey, Vec<u32>>,
-    /// The policies that lanes were last given: equal ones are shared.
-    policies: Vec<Arc<LanePolicy>>,
     serial: u64,
 }
-
-/// Distinct policies that are remembered for sharing.
-const POLICIES_REMEMBERED: usize = 8;
 
 impl Lanes {
     pub(crate) fn len(&self) -> usize {
@@ -74,18 +66,6 @@ impl Lanes {
         }
         self.free.push(slot);
         Some(slot)
-    }
-
-    pub(crate) fn share(&mut self, policy: LanePolicy) -> Arc<LanePolicy> {
-        if let Some(known) = self.policies.iter().find(|known| ***known == policy) {
-            return Arc::clone(known);
-        }
-        let shared = Arc::new(policy);
-        if self.policies.len() == POLICIES_REMEMBERED {
-            self.policies.remove(0);
-        }
-        self.policies.push(Arc::clone(&shared));
-        shared
     }
 }
 

@@ -1,6 +1,7 @@
 //! The scheduler by scripts: a few lanes driven by hand, and what it asks for in return.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use model::{
@@ -73,7 +74,7 @@ impl Rig {
             lane: LaneId(lane),
             group: lane,
             stream,
-            policy,
+            policy: Arc::new(policy),
             progress,
             end: self.ends.get(&stream).copied().unwrap_or_default(),
             staggered: false,

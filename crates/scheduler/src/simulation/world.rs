@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use model::{AttemptId, LaneId, LaneProgress, MonoMicros, Offset, OutcomeCounts};
 
@@ -247,7 +248,7 @@ impl<'a> World<'a> {
                 lane: place.saved.lane,
                 group: place.model.group,
                 stream: stream_key(place.model.stream),
-                policy: place.model.policy.clone(),
+                policy: Arc::new(place.model.policy.clone()),
                 progress: place.saved.clone(),
                 end: stream.end(),
                 staggered,

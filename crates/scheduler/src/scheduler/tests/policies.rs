@@ -315,7 +315,7 @@ fn staggered_lanes_begin_spread_over_five_seconds_and_slowly() {
             lane: LaneId(lane),
             group: lane,
             stream: StreamKey(lane.into()),
-            policy: LanePolicy::default(),
+            policy: Arc::default(),
             progress: fresh_progress(lane),
             end: Offset(1_000),
             staggered: true,
