@@ -15,6 +15,8 @@ pub struct Options {
     pub attempt_timeout_ms: u64,
     /// Connections of one lane, and so its attempts under way. Default: 64.
     pub connections_per_lane_max: u32,
+    /// Jobs of one lane above its cursor. Default: 10,000.
+    pub window_jobs_max: u32,
     /// Attempts under way, over all shards. Default: 2,048.
     pub in_flight_max: u32,
     /// Bytes of their events, over all shards. Default: 64 MiB.
@@ -37,7 +39,8 @@ pub struct Options {
     pub sample_delivered_ms: u64,
     /// How often settled segments of the log are looked for. Default: 60,000.
     pub retention_interval_ms: u64,
-    /// How long a shutdown waits for attempts under way. Default: 30,000.
+    /// How long a shutdown waits for attempts under way. Default: 25,000: less than the 30 s after
+    /// which Kubernetes kills by default.
     pub drain_timeout_ms: u64,
     /// What may be dialled.
     pub egress: EgressPolicy,
@@ -59,6 +62,7 @@ impl Default for Options {
             shards: 1,
             attempt_timeout_ms: 30_000,
             connections_per_lane_max: 64,
+            window_jobs_max: 10_000,
             in_flight_max: 2_048,
             in_flight_bytes_max: 64 * 1024 * 1024,
             response_bytes_max: 64 * 1024,
@@ -69,7 +73,7 @@ impl Default for Options {
             sample_failed_ms: 1_000,
             sample_delivered_ms: 60_000,
             retention_interval_ms: 60_000,
-            drain_timeout_ms: 30_000,
+            drain_timeout_ms: 25_000,
             egress: EgressPolicy::default(),
             dial: DialOptions::default(),
             pool: PoolOptions::default(),

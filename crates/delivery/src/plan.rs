@@ -195,12 +195,14 @@ fn lane_policy(
                 .batch_events_max
                 .unwrap_or(limits.events_max)
                 .min(limits.events_max)
+                .min(options.window_jobs_max)
         }),
         batch_bytes_max: batch
             .map_or(default.batch_bytes_max, |limits| limits.bytes_max)
             .min(default.window_bytes_max),
         batch_wait_us: batch.map_or(0, |limits| limits.wait_ms.saturating_mul(1_000)),
         concurrency_max,
+        window_jobs_max: options.window_jobs_max,
         concurrency_init: default.concurrency_init.min(concurrency_max),
         rate_limit_per_s: rate,
         expiry_us: expiry_ms.map_or(default.expiry_us, |ms| ms.saturating_mul(1_000)),

@@ -144,6 +144,7 @@ pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery
         shards,
         attempt_timeout_ms: section.attempt_timeout_ms,
         connections_per_lane_max: u32::try_from(section.concurrency_max).unwrap_or(u32::MAX),
+        window_jobs_max: u32::try_from(section.window_jobs_max).unwrap_or(u32::MAX),
         in_flight_max: u32::try_from(in_flight_max).unwrap_or(u32::MAX),
         in_flight_bytes_max: section.in_flight_bytes_max,
         drain_timeout_ms: section.drain_timeout_ms,
@@ -192,3 +193,6 @@ fn half_the_cores() -> usize {
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;
