@@ -71,7 +71,7 @@ pub(crate) fn finish(
         body = gzip(&body);
         headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
     }
-    for auth in &binding.auth {
+    for auth in binding.auth.iter().filter(|_| request.auth) {
         add_auth(auth, &mut url, &mut headers, &body, message_id, now_unix_s);
     }
     FinalRequest {

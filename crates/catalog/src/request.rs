@@ -21,6 +21,8 @@ pub struct RequestPlan {
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
+    /// Whether the definition's `[auth]` is added.
+    pub(crate) auth: bool,
 }
 
 /// A body with the way it was encoded, which says how a secret in it must be escaped.
@@ -135,9 +137,19 @@ pub(crate) fn plan(
         None | Some(Value::Null) => Body::Empty,
         Some(value) => encode_body(encoding, &value)?,
     };
+    let auth = match asked.remove("auth") {
+        None | Some(Value::Null) => true,
+        Some(Value::Boolean(auth)) => auth,
+        Some(other) => {
+            return Err(format!(
+                "auth must be true or false, not {}",
+                other.kind_str()
+            ));
+        }
+    };
     if let Some(key) = asked.keys().next() {
         return Err(format!(
-            "{key:?} is no part of a request: use method, url, query, headers, body, encoding"
+            "{key:?} is no part of a request: use method, url, query, headers, body, encoding, auth"
         ));
     }
     let url = binding.check_url(&url)?;
@@ -146,6 +158,7 @@ pub(crate) fn plan(
         url,
         headers,
         body,
+        auth,
     };
     binding.check_marks(&request)?;
     Ok(request)

@@ -33,7 +33,8 @@ mod reply;
 #[derive(Debug)]
 pub enum Planned {
     /// Send these, in any order. With `then`, give their responses to [`Transformer::next_step`];
-    /// without, the job ends with them. A blackhole's event sends nothing and is delivered.
+    /// without, the job ends with them. A blackhole's event sends nothing and is delivered, and so
+    /// may a last step, where earlier ones have done all there was to do.
     Send {
         requests: Vec<RequestPlan>,
         then: Option<StepState>,
@@ -256,6 +257,7 @@ impl Transformer {
             url: self.binding.check_url(url).map_err(bad_request)?,
             headers: self.binding.headers.clone(),
             body: Body::Event(event),
+            auth: true,
         };
         Ok(Planned::Send {
             requests: vec![request],
@@ -322,6 +324,7 @@ impl Transformer {
         mut responses: Vec<Value>,
     ) -> Result<Planned, Refusal> {
         let definition = Arc::clone(&self.definition);
+        let sent_before = at.step > 0;
         while let Some(source) = definition.steps.get(at.step) {
             let program = self.program(source)?;
             let last = at.step + 1 == definition.steps.len();
@@ -349,6 +352,13 @@ impl Transformer {
                 let then = (!last).then_some(at);
                 return Ok(Planned::Send { requests, then });
             }
+        }
+        if sent_before {
+            // Earlier steps have done all there was to do.
+            return Ok(Planned::Send {
+                requests: Vec::new(),
+                then: None,
+            });
         }
         Err(Refusal::Filtered(
             FilterReason::Destination,

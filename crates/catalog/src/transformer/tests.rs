@@ -264,6 +264,27 @@ fn an_events_own_bytes_go_out_untouched() {
 }
 
 #[test]
+fn a_request_may_go_without_the_definitions_auth() {
+    let toml = format!("{SECRETIVE}[auth]\nkind = \"bearer\"\ntoken = \"{{{{secret.key}}}}\"\n");
+    let program = r#"{"url": "https://a.example.com/", "auth": .event.auth}"#;
+    let files = [("destination.toml", toml.as_str()), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({"key": "k"}), None, None);
+    let names = |request: FinalRequest| request.headers.into_iter().map(|(name, _)| name);
+    let mut headers = |event| names(sent(&mut transformer, event)).collect::<Vec<_>>();
+    assert_eq!(headers(r#"{"type":"track"}"#), ["authorization"]);
+    assert_eq!(
+        headers(r#"{"type":"track","auth":true}"#),
+        ["authorization"]
+    );
+    assert_eq!(headers(r#"{"type":"track","auth":false}"#), [""; 0]);
+    let wrong = refused(&mut transformer, r#"{"type":"track","auth":"no"}"#);
+    assert_eq!(
+        wrong,
+        "rejected bad_request auth must be true or false, not string"
+    );
+}
+
+#[test]
 fn look_up_then_write() {
     let toml = format!(
         "{}\nsteps = [\"event.vrl\", \"write.vrl\"]\nsteps_accept = [404]\n[settings.z]\ntype = \"string\"\nhelp = \"h\"\n",
@@ -274,6 +295,7 @@ fn look_up_then_write() {
         {"requests": [{"method": "GET", "url": "https://a.example.com/find"}], "state": {"n": 1}}"#;
     let second = r#"
         if .responses[0].status == 404 { {"filtered": "unknown"} }
+        else if .responses[0].body.id == "done" { {"requests": []} }
         else { {"url": "https://a.example.com/" + string!(.responses[0].body.id), "body": {"s": .state, "e": .event.gone}} }"#;
     let files = [
         ("destination.toml", toml.as_str()),
@@ -310,6 +332,10 @@ fn look_up_then_write() {
     assert!(matches!(
         answered(404, b""),
         Planned::Filtered(FilterReason::Destination, _)
+    ));
+    assert!(matches!(
+        answered(200, br#"{"id":"done"}"#),
+        Planned::Send { requests, then: None } if requests.is_empty()
     ));
     assert!(matches!(
         answered(200, b"{}"),
