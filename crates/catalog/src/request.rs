@@ -149,7 +149,8 @@ pub(crate) fn plan(
     };
     if let Some(key) = asked.keys().next() {
         return Err(format!(
-            "{key:?} is no part of a request: use method, url, query, headers, body, encoding, auth"
+            "{:?} is no part of a request: use method, url, query, headers, body, encoding, auth",
+            key.as_str()
         ));
     }
     let url = binding.check_url(&url)?;

@@ -142,7 +142,9 @@ fn mistakes_are_told() {
     );
     check(
         r#"{"url":"https://api.example.com/","bdy":1}"#,
-        expect![[r#"refused: KeyString("bdy") is no part of a request: use method, url, query, headers, body, encoding, auth"#]],
+        expect![[
+            r#"refused: "bdy" is no part of a request: use method, url, query, headers, body, encoding, auth"#
+        ]],
     );
     check(
         r#"{"url":"https://api.example.com/","method":"FETCH"}"#,

@@ -106,7 +106,8 @@ impl Transformer {
 fn only(map: ObjectMap, known: &str) -> Result<(), Refusal> {
     match map.into_keys().next() {
         Some(key) => Err(bad_request(format!(
-            "{key:?} does not belong beside {known}"
+            "{:?} does not belong beside {known}",
+            key.as_str()
         ))),
         None => Ok(()),
     }
