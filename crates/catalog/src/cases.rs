@@ -1,6 +1,7 @@
 //! Recorded cases: what a definition makes of events, and of answers, held against what was written
 //! down. `docs/reference/destination.md` describes the files.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::JobResult;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -181,8 +183,12 @@ fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
 }
 
 /// One event as a line of JSON, and what its connection would send: for `fairlane destination
-/// transform`. Earlier steps' requests are answered with 200 `{}`; a batch holds one event.
+/// transform`. Earlier steps' requests are answered with 200 `{}`; a batch holds one event. A line
+/// that ingest would not take is rejected.
 pub fn transform_line(transformer: &mut Transformer, line: &[u8]) -> Value {
+    if let Err(problem) = serde_json::from_slice::<HashMap<String, IgnoredAny>>(line) {
+        return json!({ "rejected": format!("the line is no JSON object: {problem}") });
+    }
     let mut run = Run {
         transformer,
         answers: Vec::new(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use model::lane::{LaneState, LaneStatus, latency_quantile_ms};
 
-/// Lays rows out in columns: the first two to the left, all others to the right.
+/// Lays rows out in columns: texts to the left, figures to the right.
 pub fn layout(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|title| title.chars().count()).collect();
     for row in rows {
@@ -12,22 +12,35 @@ pub fn layout(header: &[&str], rows: &[Vec<String>]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
+    let figures: Vec<bool> = (0..header.len())
+        .map(|column| is_figures(rows, column))
+        .collect();
     let mut text = String::new();
     let titles: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
     for row in std::iter::once(&titles).chain(rows) {
         let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+        for ((cell, width), figures) in row.iter().zip(&widths).zip(&figures) {
             let width = *width;
-            if column < 2 {
-                write!(line, "{cell:<width$}  ").expect("a string takes all");
-            } else {
+            if *figures {
                 write!(line, "{cell:>width$}  ").expect("a string takes all");
+            } else {
+                write!(line, "{cell:<width$}  ").expect("a string takes all");
             }
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Whether a column holds numbers, bounds (`<=2ms`) or dashes alone, and not only dashes.
+fn is_figures(rows: &[Vec<String>], column: usize) -> bool {
+    let mut cells = rows
+        .iter()
+        .filter_map(|row| row.get(column))
+        .filter(|cell| *cell != "-");
+    let is_figure = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || c == '<');
+    cells.next().is_some_and(is_figure) && cells.all(is_figure)
 }
 
 /// The table of `fairlane lanes`.

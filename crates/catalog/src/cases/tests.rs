@@ -147,12 +147,9 @@ fn transform_line_shows_requests_and_refusals() {
     assert_eq!(line, expected);
     let line = transform_line(&mut transformer, br#"{"integrations":{"mine":false}}"#);
     assert_eq!(line, json!({"filtered": "integrations"}));
-    let line = transform_line(&mut transformer, b"{");
-    assert!(
-        line["rejected"]
-            .as_str()
-            .unwrap()
-            .starts_with("transform_failed"),
-        "{line}"
-    );
+    for line in ["{", "text", "[1]", "7"] {
+        let line = transform_line(&mut transformer, line.as_bytes());
+        let why = line["rejected"].as_str().unwrap();
+        assert!(why.starts_with("the line is no JSON object"), "{line}");
+    }
 }

@@ -11,15 +11,18 @@ fn check(actual: &str, expected: Expect) {
 #[test]
 fn columns_are_aligned() {
     let rows = [
-        vec!["a".to_owned(), "active".to_owned(), "1".to_owned()],
-        vec!["longer".to_owned(), "open".to_owned(), "12345".to_owned()],
-    ];
+        ["a", "active", "1", "<=2ms", "-"],
+        ["longer", "open", "12345", "-", "404"],
+        ["b", "open", "0", "-", "gone"],
+    ]
+    .map(|row| row.map(str::to_owned).to_vec());
     check(
-        &layout(&["LANE", "STATE", "N"], &rows),
+        &layout(&["LANE", "STATE", "N", "P50", "ERROR"], &rows),
         expect![[r#"
-            LANE    STATE       N
-            a       active      1
-            longer  open    12345
+            LANE    STATE       N    P50  ERROR
+            a       active      1  <=2ms  -
+            longer  open    12345      -  404
+            b       open        0      -  gone
         "#]],
     );
 }
