@@ -150,7 +150,7 @@ impl Refusal {
         }
         if let Self::Method(method) = self {
             let allow = if *method == Method::GET {
-                "GET, OPTIONS"
+                "GET, HEAD, OPTIONS"
             } else {
                 "POST, OPTIONS"
             };
@@ -189,6 +189,7 @@ pub(crate) fn pixel() -> Answer {
 }
 
 /// A browser asks whether it may: the SDK sends `Authorization`, and `X-Retry-Count` on a retry.
+/// `*` lets it send what a site adds with the SDK's `headers` option, all but `Authorization`.
 pub(crate) fn preflight() -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -200,7 +201,7 @@ pub(crate) fn preflight() -> Answer {
     );
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, content-encoding, x-retry-count"),
+        HeaderValue::from_static("authorization, content-type, content-encoding, x-retry-count, *"),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     answer

@@ -16,6 +16,10 @@ use crate::options::Options;
 /// A tiny body may unpack to this much, whatever its ratio.
 const INFLATED_BYTES_ALWAYS: usize = 4 * 1024;
 
+/// Room that is made at once for a body. More comes as the body does: with many clients that only
+/// say how much they will send, what they say would be the memory that we need.
+const ROOM_AT_FIRST: usize = 16 * 1024;
+
 /// What Content-Encoding says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Encoding {
@@ -74,7 +78,7 @@ pub(crate) async fn receive(
             return Ok(data);
         }
         if whole.is_empty() {
-            whole.reserve(declared.unwrap_or(data.len()));
+            whole.reserve(declared.unwrap_or(0).min(ROOM_AT_FIRST).max(data.len()));
         }
         whole.extend_from_slice(&data);
     }

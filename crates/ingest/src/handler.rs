@@ -110,7 +110,8 @@ impl Handler<'_> {
             return (Label::Other, Err(Refusal::NotFound));
         };
         let label = endpoint.label();
-        if self.parts.method != endpoint.method() {
+        let asks_only = self.parts.method == Method::HEAD && endpoint.method() == Method::GET;
+        if self.parts.method != endpoint.method() && !asks_only {
             return (label, Err(Refusal::Method(endpoint.method())));
         }
         let answered = match endpoint {
@@ -118,6 +119,8 @@ impl Handler<'_> {
                 kind, client_side, ..
             } => self.events(body, kind, client_side).await,
             Endpoint::Metrics => self.metrics(body).await,
+            // Mail programs look at an image before they show it.
+            Endpoint::Pixel(_) if asks_only => Ok(answer::pixel()),
             Endpoint::Pixel(event_type) => {
                 self.pixel(BodyKind::Event(event_type)).await;
                 Ok(answer::pixel())

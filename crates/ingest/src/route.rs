@@ -122,9 +122,12 @@ impl Label {
 }
 
 impl<'p> Endpoint<'p> {
-    /// `None` for a path that means nothing here. One slash at the end is tolerated.
+    /// `None` for a path that means nothing here. One slash more is tolerated at the end, and at
+    /// the beginning, where it comes from a host option that ends in one.
     pub(crate) fn of_path(path: &'p str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
+        let shorter = path.strip_prefix('/').filter(|rest| rest.starts_with('/'));
+        let path = shorter.unwrap_or(path);
         match path {
             "/health" => return Some(Self::Health),
             "/ready" => return Some(Self::Ready),
@@ -164,7 +167,7 @@ impl<'p> Endpoint<'p> {
         })
     }
 
-    /// The one method that the endpoint answers, beside OPTIONS.
+    /// The one method that the endpoint answers, beside OPTIONS and, for GET, HEAD.
     pub(crate) const fn method(&self) -> Method {
         match self {
             Self::Events { .. } | Self::Metrics => Method::POST,

@@ -267,3 +267,34 @@ fn without_a_configuration_it_says_how_to_begin() {
     );
     assert!(fs::metadata(BINARY).is_ok());
 }
+
+/// Resident memory of a process, in KiB.
+fn rss_kib(pid: u32) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .unwrap()
+}
+
+#[test]
+fn bodies_that_are_only_announced_take_no_memory() {
+    let fairlane = Setup::default().start();
+    fairlane.track("m-first");
+    let before = rss_kib(fairlane.pid());
+    let slow: Vec<_> = (0..250)
+        .map(|_| {
+            let mut client = fairlane.client();
+            let head = "POST /v1/batch HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n{";
+            client.raw(head.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    // Every connection is served by now, or this one would not be.
+    fairlane.track("m-second");
+    let more = rss_kib(fairlane.pid()) - before;
+    assert!(
+        more < 16 * 1024,
+        "{} clients that announced 500 kB each took {more} KiB",
+        slow.len()
+    );
+}

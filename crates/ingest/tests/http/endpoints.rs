@@ -54,6 +54,7 @@ fn every_batch_path_takes_batches_of_any_content_type() {
     let server = Server::start();
     for (n, path) in [
         "/v1/batch",
+        "//v1/batch",
         "/v1/b",
         "/v1/import",
         "/v1/import/",
@@ -76,14 +77,14 @@ fn every_batch_path_takes_batches_of_any_content_type() {
         );
     }
     let events = server.events();
-    assert_eq!(events.len(), 10);
+    assert_eq!(events.len(), 12);
     assert_eq!(
         events[0]["context"],
         json!({"library": {"name": "lib"}}),
         "a server's batch"
     );
     assert_eq!(
-        events[2]["context"],
+        events[4]["context"],
         json!({"library": {"name": "lib"}, "ip": "127.0.0.1"}),
         "/v1/b is a browser's or a phone's"
     );
@@ -261,7 +262,7 @@ fn a_browser_may() {
             Some("get, post, options")
         );
         let allowed = reply.header("access-control-allow-headers").unwrap();
-        for header in ["authorization", "content-type", "x-retry-count"] {
+        for header in ["authorization", "content-type", "x-retry-count", "*"] {
             assert!(allowed.contains(header));
         }
         assert_eq!(reply.header("access-control-max-age"), Some("86400"));
@@ -308,8 +309,29 @@ fn paths_and_methods_that_are_none() {
     assert_eq!(allow("GET", "/v1/track"), "405 post, options");
     assert_eq!(allow("HEAD", "/v1/batch"), "405 post, options");
     assert_eq!(allow("DELETE", "/v1/m"), "405 post, options");
-    assert_eq!(allow("HEAD", "/health"), "405 get, options");
-    assert_eq!(allow("PUT", "/v1/pixel/track"), "405 get, options");
+    assert_eq!(allow("PUT", "/health"), "405 get, head, options");
+    assert_eq!(allow("PUT", "/v1/pixel/track"), "405 get, head, options");
+}
+
+#[test]
+fn head_is_get_without_a_body_and_takes_no_event() {
+    let server = Server::start();
+    for (path, status) in [
+        ("/health", 200),
+        ("/ready", 200),
+        ("/v1/projects/key/settings", 200),
+        ("/v1/projects/nobody/settings", 404),
+        ("/v1/pixel/track?writeKey=key&userId=u&event=e", 200),
+    ] {
+        let mut client = server.connect();
+        let head = format!("HEAD {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        client.write(head.as_bytes());
+        let mut all = String::new();
+        std::io::Read::read_to_string(&mut client.0, &mut all).unwrap();
+        assert!(all.starts_with(&format!("HTTP/1.1 {status} ")), "{all}");
+        assert!(all.ends_with("\r\n\r\n"), "no body: {all}");
+    }
+    assert_eq!(server.events().len(), 0);
 }
 
 #[test]
