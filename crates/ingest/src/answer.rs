@@ -37,8 +37,8 @@ pub(crate) enum Refusal {
     #[error("the body unpacks to {ratio_max} times its size or more: send it less compressed")]
     InflatesTooMuch { ratio_max: usize },
     #[error(
-        "the batch's context and integrations make its events larger than {bytes_max} bytes \
-         together: send fewer events at once"
+        "the events take more than {bytes_max} bytes in the log, with the batch's context and \
+         integrations merged into each: send fewer events at once"
     )]
     MergedTooLarge { bytes_max: usize },
     #[error("the event is larger than {EVENT_BYTES_MAX} bytes: send less with it")]

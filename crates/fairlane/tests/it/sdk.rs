@@ -1,6 +1,6 @@
 //! The SDKs that people already have, from their registries, pointed at Fairlane by their host
 //! option alone. What they send arrives, complete; when Fairlane says 429, they wait and nothing is
-//! lost or doubled.
+//! lost or doubled. (503 is tried in `faults/sdk.rs`.)
 //!
 //! The packages are installed below `target/sdk`. What cannot be had is skipped, loudly.
 
@@ -9,12 +9,253 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
 
 use crate::harness::{Fairlane, LOOPBACK, Setup, WRITE_KEY};
 use crate::peer::{Received, Receiver};
 
-pub const TRACKS: usize = 40;
+const TRACKS: usize = 40;
+
+/// A source that takes three requests a second: every SDK meets 429 and has to come again.
+const SLOW: &str = "[ingest]\nsource_rate_limit_per_s = 3\n";
+
+/// One SDK, and what its program in `tests/sdk` sends: each of the six calls once, but as many
+/// tracks as there are.
+pub struct Sdk {
+    name: &'static str,
+    event: &'static str,
+    tracks: usize,
+    /// Starts the program against this address. `Err` says why it cannot be had.
+    start: fn(SocketAddr) -> Result<Running, String>,
+}
+
+pub const NODE: Sdk = Sdk {
+    name: "@segment/analytics-node",
+    event: "Node Tested",
+    tracks: TRACKS,
+    start: start_node,
+};
+
+pub const PYTHON: Sdk = Sdk {
+    name: "segment-analytics-python",
+    event: "Python Tested",
+    tracks: TRACKS,
+    start: start_python,
+};
+
+const RUST: Sdk = Sdk {
+    name: "the segment crate",
+    event: "Rust Tested",
+    tracks: TRACKS,
+    start: start_rust,
+};
+
+/// One request an event, which is its default.
+pub const BROWSER: Sdk = Sdk {
+    name: "@segment/analytics-next in Chromium",
+    event: "Browser Tested",
+    tracks: 5,
+    start: |address| start_browser(address, "standard"),
+};
+
+const BROWSER_IN_BATCHES: Sdk = Sdk {
+    name: "@segment/analytics-next in Chromium, in batches",
+    event: "Browser Tested",
+    tracks: 5,
+    start: |address| start_browser(address, "batching"),
+};
+
+#[test]
+fn the_node_sdk_arrives_complete() {
+    arrives_complete(&NODE);
+    waits_for_its_rate(&NODE);
+}
+
+#[test]
+fn the_python_sdk_arrives_complete() {
+    arrives_complete(&PYTHON);
+    waits_for_its_rate(&PYTHON);
+}
+
+/// This client sends no messageId and never retries: Fairlane assigns the ids.
+#[test]
+fn the_rust_client_arrives_complete() {
+    arrives_complete(&RUST);
+}
+
+#[test]
+fn the_browser_sdk_arrives_complete() {
+    waits_for_its_rate(&BROWSER);
+    for sdk in [BROWSER, BROWSER_IN_BATCHES] {
+        for event in arrives_complete(&sdk).unwrap_or_default() {
+            assert_eq!(
+                event["context"]["ip"], "127.0.0.1",
+                "the address is filled in for browsers: {event}"
+            );
+        }
+    }
+}
+
+fn arrives_complete(sdk: &Sdk) -> Option<Vec<Value>> {
+    let (receiver, fairlane) = receiver_and_fairlane("");
+    let running = sdk.start(&fairlane)?;
+    Some(sdk.arrived(&receiver, &fairlane, running))
+}
+
+fn waits_for_its_rate(sdk: &Sdk) {
+    let (receiver, fairlane) = receiver_and_fairlane(SLOW);
+    if let Some(running) = sdk.start(&fairlane) {
+        sdk.arrived(&receiver, &fairlane, running);
+        assert!(answered(&fairlane, 429) > 0, "it was never refused");
+    }
+}
+
+fn receiver_and_fairlane(rate: &str) -> (Receiver, Fairlane) {
+    let receiver = Receiver::ok();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .and(rate)
+        .start();
+    (receiver, fairlane)
+}
+
+/// Requests with events that were answered with this status since the start.
+pub fn answered(fairlane: &Fairlane, status: u16) -> u64 {
+    let metrics = fairlane.management("GET", "/metrics", "").body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    let status = format!("status=\"{status}\"");
+    let lines = metrics.lines().filter(|line| {
+        line.starts_with("fairlane_ingest_requests_total{") && line.contains(&status)
+    });
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+impl Sdk {
+    /// Starts it, or says loudly why not.
+    pub fn start(&self, fairlane: &Fairlane) -> Option<Running> {
+        match (self.start)(fairlane.ingest) {
+            Ok(running) => Some(running),
+            Err(why) => {
+                eprintln!("\n*** SKIPPED: {}: {why}\n", self.name);
+                None
+            }
+        }
+    }
+
+    /// Waits until every call has arrived behind the connection `hook`, exactly once, with what it
+    /// carried.
+    pub fn arrived(
+        &self,
+        receiver: &Receiver,
+        fairlane: &Fairlane,
+        running: Running,
+    ) -> Vec<Value> {
+        const ONCE: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
+        let expected = self.tracks + ONCE.len();
+        receiver.wait_for("everything the SDK sent", |all| {
+            all.iter().map(Received::id).collect::<HashSet<_>>().len() >= expected
+        });
+        running.finish();
+        // A copy would be here by now.
+        let lane = fairlane.wait_lane("hook", "all delivered", |lane| lane["pending"] == 0);
+        assert_eq!(lane["delivered"], expected, "{lane}");
+        let received = receiver.received();
+        assert_eq!(received.len(), expected, "something arrived twice");
+        let events: Vec<_> = received.iter().map(|one| one.request.json()).collect();
+        for kind in ONCE {
+            let mut found = events.iter().filter(|event| event["type"] == kind);
+            let event = found.next().unwrap_or_else(|| panic!("no {kind}"));
+            check_carried(kind, event);
+            assert_eq!(found.next(), None, "{kind} arrived twice");
+        }
+        let tracks = events.iter().filter(|event| event["type"] == "track");
+        let mut numbers: Vec<_> = tracks.map(|track| self.check_track(track)).collect();
+        numbers.sort_unstable();
+        let all: Vec<_> = (0..u64::try_from(self.tracks).unwrap()).collect();
+        assert_eq!(numbers, all);
+        events.iter().for_each(check_common);
+        events
+    }
+
+    /// The number that it carries.
+    fn check_track(&self, event: &Value) -> u64 {
+        assert_eq!(event["event"], self.event);
+        assert_eq!(event["properties"]["text"], "ünïcode ✓");
+        event["properties"]["n"].as_u64().unwrap()
+    }
+}
+
+fn check_carried(kind: &str, event: &Value) {
+    let (place, carried) = match kind {
+        "identify" => ("/traits/email", "sdk@mail.example"),
+        "page" => ("/name", "Home"),
+        "screen" => ("/name", "Start"),
+        "group" => ("/traits/name", "Group"),
+        _ => ("/previousId", "sdk-user"),
+    };
+    assert_eq!(event.pointer(place), Some(&carried.into()), "{event}");
+    if kind == "group" {
+        assert_eq!(event["groupId"], "g-1", "{event}");
+    }
+}
+
+/// What is true of every event, whoever sent it.
+fn check_common(event: &Value) {
+    for member in ["messageId", "receivedAt", "timestamp", "originalTimestamp"] {
+        let text = event[member].as_str().unwrap_or_default();
+        assert!(!text.is_empty(), "{member}: {event}");
+    }
+    // The browser's SDK overwrites what an alias says.
+    if event["type"] != "alias" {
+        assert_eq!(event["userId"], "sdk-user", "{event}");
+    }
+    assert!(
+        event.get("writeKey").is_none(),
+        "the write key must not travel on: {event}"
+    );
+}
+
+/// A program at work; dropping it ends it.
+pub struct Running {
+    process: Child,
+    /// A browser never ends by itself; it keeps its profile here.
+    profile: Option<tempfile::TempDir>,
+}
+
+impl Running {
+    fn spawn(command: &mut Command) -> Result<Self, String> {
+        let process = command.stdin(Stdio::null()).spawn();
+        Ok(Self {
+            process: process.map_err(|error| format!("{command:?}: {error}"))?,
+            profile: None,
+        })
+    }
+
+    /// A program that ends while it still has something to send has given up.
+    pub fn assert_at_work(&mut self) {
+        assert_eq!(self.process.try_wait().unwrap(), None, "it gave up");
+    }
+
+    fn finish(mut self) {
+        if self.profile.is_none() {
+            let status = self.process.wait().unwrap();
+            assert!(status.success(), "the SDK says that it failed: {status}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
@@ -30,7 +271,7 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// Runs a command to its end; `Err` says why there is nothing to test with.
-pub fn run(command: &mut Command) -> Result<(), String> {
+fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}");
     let output = command
         .stdin(Stdio::null())
@@ -43,67 +284,8 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     Err(format!("{shown}: {}: {said}", output.status))
 }
 
-fn skipped(what: &str, why: &str) {
-    eprintln!("\n*** SKIPPED: {what}: {why}\n");
-}
-
-fn receiver_and_fairlane(rate: &str) -> (Receiver, Fairlane) {
-    let receiver = Receiver::ok();
-    let fairlane = Setup::default()
-        .webhook("hook", &receiver.url())
-        .and(LOOPBACK)
-        .and(rate)
-        .start();
-    (receiver, fairlane)
-}
-
-/// A source that takes three requests a second: every SDK meets 429 and has to come again.
-const SLOW: &str = "[ingest]\nsource_rate_limit_per_s = 3\n";
-
-/// Every kind of call arrives exactly once, with what it carried.
-pub fn check_arrived(receiver: &Receiver, event: &str, user: &str, tracks: usize, kinds: &[&str]) {
-    let expected = tracks + kinds.len();
-    let received = receiver.wait_for("everything the SDK sent", |all| {
-        all.iter().map(Received::id).collect::<HashSet<_>>().len() >= expected
-    });
-    assert_eq!(received.len(), expected, "something arrived twice");
-    let events: Vec<_> = received.iter().map(|one| one.request.json()).collect();
-    for kind in kinds {
-        let found = events.iter().filter(|event| event["type"] == *kind).count();
-        assert_eq!(found, 1, "{kind} arrived {found} times");
-    }
-    let mut numbers: Vec<_> = Vec::new();
-    for one in events.iter().filter(|one| one["type"] == "track") {
-        assert_eq!(one["event"], event);
-        assert_eq!(one["properties"]["text"], "ünïcode ✓");
-        assert!(
-            one["messageId"].as_str().is_some_and(|id| !id.is_empty()),
-            "{one}"
-        );
-        assert!(
-            one["receivedAt"].is_string() && one["timestamp"].is_string(),
-            "{one}"
-        );
-        assert!(
-            one.get("writeKey").is_none(),
-            "the write key must not travel on: {one}"
-        );
-        if !user.is_empty() {
-            assert_eq!(one["userId"], user);
-        }
-        numbers.push(one["properties"]["n"].as_u64().unwrap());
-    }
-    numbers.sort_unstable();
-    assert_eq!(
-        numbers,
-        (0..u64::try_from(tracks).unwrap()).collect::<Vec<_>>()
-    );
-}
-
-pub const ALL_KINDS: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
-
-pub fn npm_packages() -> Result<PathBuf, String> {
-    static ONCE: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
+fn npm_packages() -> Result<PathBuf, String> {
+    static ONCE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     ONCE.get_or_init(|| {
         let dir = installed("node");
         for file in ["package.json", "node.mjs"] {
@@ -120,143 +302,84 @@ pub fn npm_packages() -> Result<PathBuf, String> {
     .clone()
 }
 
-#[test]
-fn the_node_sdk_arrives_complete() {
-    let dir = match npm_packages() {
-        Ok(dir) => dir,
-        Err(why) => return skipped("@segment/analytics-node", &why),
-    };
-    for rate in ["", SLOW] {
-        let (receiver, fairlane) = receiver_and_fairlane(rate);
-        let host = format!("http://{}", fairlane.ingest);
-        let mut node = Command::new("node");
-        node.args(["node.mjs", &host, WRITE_KEY, &TRACKS.to_string()])
-            .current_dir(&dir);
-        run(&mut node).unwrap();
-        check_arrived(&receiver, "Node Tested", "node-user", TRACKS, &ALL_KINDS);
-    }
+fn start_node(address: SocketAddr) -> Result<Running, String> {
+    let dir = npm_packages()?;
+    let host = format!("http://{address}");
+    let mut node = Command::new("node");
+    node.args(["node.mjs", &host, WRITE_KEY, &TRACKS.to_string()])
+        .current_dir(dir);
+    Running::spawn(&mut node)
 }
 
-#[test]
-fn the_python_sdk_arrives_complete() {
-    let venv = installed("python");
-    let python = venv.join("bin/python");
-    if !venv.join("ready").exists() {
-        println!(
-            "installing segment-analytics-python from PyPI into {}",
-            venv.display()
-        );
-        let made = run(Command::new("python3").arg("-m").arg("venv").arg(&venv)).and_then(|()| {
-            run(Command::new(&python).args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "segment-analytics-python==2.4.0",
-            ]))
-        });
-        if let Err(why) = made {
-            return skipped("segment-analytics-python", &why);
-        }
-        fs::write(venv.join("ready"), "").unwrap();
-    }
-    for rate in ["", SLOW] {
-        let (receiver, fairlane) = receiver_and_fairlane(rate);
-        let host = format!("http://{}", fairlane.ingest);
-        let script = sources().join("python.py");
-        run(Command::new(&python)
-            .arg(script)
-            .args([&host, WRITE_KEY, &TRACKS.to_string()]))
-        .unwrap();
-        check_arrived(
-            &receiver,
-            "Python Tested",
-            "python-user",
-            TRACKS,
-            &ALL_KINDS,
-        );
-    }
-}
-
-#[test]
-fn the_rust_client_arrives_complete() {
-    let project = sources().join("rust/Cargo.toml");
-    let target = installed("rust");
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--quiet", "--manifest-path"])
-        .arg(&project)
-        .env("CARGO_TARGET_DIR", &target);
-    if let Err(why) = run(&mut build) {
-        return skipped("the segment crate", &why);
-    }
-    let (receiver, fairlane) = receiver_and_fairlane("");
-    let host = format!("http://{}", fairlane.ingest);
-    // This client sends no messageId and never retries: Fairlane assigns the ids.
-    run(Command::new(target.join("debug/sdk-test")).args([&host, WRITE_KEY, &TRACKS.to_string()]))
-        .unwrap();
-    check_arrived(&receiver, "Rust Tested", "rust-user", TRACKS, &["identify"]);
-}
-
-#[test]
-fn the_browser_sdk_arrives_complete() {
-    let chromium = match chromium() {
-        Ok(path) => path,
-        Err(why) => return skipped("@segment/analytics-next in Chromium", &why),
-    };
-    let packages = match npm_packages() {
-        Ok(dir) => dir,
-        Err(why) => return skipped("@segment/analytics-next", &why),
-    };
-    let pages = serve_pages(packages.join("node_modules/@segment/analytics-next/dist/umd"));
-    for rate in ["", SLOW] {
-        let (receiver, fairlane) = receiver_and_fairlane(rate);
-        let profile = tempfile::tempdir().unwrap();
-        let url = format!(
-            "http://{pages}/page.html?host={}&key={WRITE_KEY}",
-            fairlane.ingest
-        );
-        let mut browser = Command::new(&chromium)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ])
-            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let arrived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            check_arrived(
-                &receiver,
-                "Browser Tested",
-                "",
-                5,
-                &["identify", "page", "group", "alias"],
+fn python_package() -> Result<PathBuf, String> {
+    static ONCE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let venv = installed("python");
+        let python = venv.join("bin/python");
+        if !venv.join("ready").exists() {
+            println!(
+                "installing segment-analytics-python from PyPI into {}",
+                venv.display()
             );
-        }));
-        browser.kill().unwrap();
-        browser.wait().unwrap();
-        if let Err(panic) = arrived {
-            std::panic::resume_unwind(panic);
+            run(Command::new("python3").arg("-m").arg("venv").arg(&venv))?;
+            run(Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet"])
+                .arg("segment-analytics-python==2.4.0"))?;
+            fs::write(venv.join("ready"), "").unwrap();
         }
-        let one = receiver.received().swap_remove(0).request.json();
-        assert_eq!(
-            one["context"]["ip"], "127.0.0.1",
-            "the address is filled in for browsers: {one}"
-        );
-    }
+        Ok(python)
+    })
+    .clone()
+}
+
+fn start_python(address: SocketAddr) -> Result<Running, String> {
+    let mut python = Command::new(python_package()?);
+    python
+        .arg(sources().join("python.py"))
+        .args([&format!("http://{address}"), WRITE_KEY])
+        .arg(TRACKS.to_string());
+    Running::spawn(&mut python)
+}
+
+fn start_rust(address: SocketAddr) -> Result<Running, String> {
+    let target = installed("rust");
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--manifest-path"])
+        .arg(sources().join("rust/Cargo.toml"))
+        .env("CARGO_TARGET_DIR", &target))?;
+    let host = format!("http://{address}");
+    let mut program = Command::new(target.join("debug/sdk-test"));
+    program.args([&host, WRITE_KEY, &TRACKS.to_string()]);
+    Running::spawn(&mut program)
+}
+
+/// `strategy` is how the SDK delivers: "standard" or "batching".
+fn start_browser(address: SocketAddr, strategy: &str) -> Result<Running, String> {
+    let chromium = chromium()?;
+    let packages = npm_packages()?;
+    let pages = serve_pages(packages.join("node_modules/@segment/analytics-next/dist/umd"));
+    let profile = tempfile::tempdir().unwrap();
+    let mut browser = Command::new(chromium);
+    browser
+        .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+        ])
+        .args([
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--remote-debugging-port=0",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!(
+            "http://{pages}/page.html?host={address}&key={WRITE_KEY}&strategy={strategy}"
+        ))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut running = Running::spawn(&mut browser)?;
+    running.profile = Some(profile);
+    Ok(running)
 }
 
 /// The browser, installed from the distribution's packages where that is possible.

@@ -7,12 +7,12 @@ const analytics = new Analytics({ writeKey, host, flushAt: 5, flushInterval: 100
 analytics.on('error', (error) => { console.error(error); process.exitCode = 1 })
 
 const context = { app: { name: 'sdk test' } }
-analytics.identify({ userId: 'node-user', traits: { email: 'node@mail.example' }, context })
-analytics.page({ userId: 'node-user', name: 'Home', properties: { path: '/' } })
-analytics.screen({ userId: 'node-user', name: 'Start' })
-analytics.group({ userId: 'node-user', groupId: 'g-1', traits: { name: 'Group' } })
-analytics.alias({ userId: 'node-user', previousId: 'node-anonymous' })
+analytics.identify({ userId: 'sdk-user', traits: { email: 'sdk@mail.example' }, context })
+analytics.page({ userId: 'sdk-user', name: 'Home', properties: { path: '/' } })
+analytics.screen({ userId: 'sdk-user', name: 'Start' })
+analytics.group({ userId: 'sdk-user', groupId: 'g-1', traits: { name: 'Group' } })
+analytics.alias({ userId: 'sdk-alias', previousId: 'sdk-user' })
 for (let n = 0; n < Number(tracks); n++) {
-  analytics.track({ userId: 'node-user', event: 'Node Tested', properties: { n, text: 'ünïcode ✓' } })
+  analytics.track({ userId: 'sdk-user', event: 'Node Tested', properties: { n, text: 'ünïcode ✓' } })
 }
 await analytics.closeAndFlush({ timeout: 120000 })
