@@ -180,7 +180,7 @@ impl Binding {
         let headers = request.headers.iter().map(|(_, value)| value.as_str());
         let body = match &request.body {
             // An event cannot spell a mark, and is not searched for one.
-            Body::Empty | Body::Event(_) => "",
+            Body::Empty | Body::Event(_) | Body::Events(_) => "",
             body => std::str::from_utf8(body.bytes()).unwrap_or_default(),
         };
         for text in headers.chain([request.url.as_str(), body]) {

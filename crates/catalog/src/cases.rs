@@ -330,7 +330,7 @@ fn request_value(kind: &Body, request: &FinalRequest) -> Value {
     let body = match kind {
         Body::Empty => Value::Null,
         Body::Ndjson(_) => text.lines().map(parsed).collect(),
-        Body::Json(_) | Body::Event(_) => parsed(&text),
+        Body::Json(_) | Body::Event(_) | Body::Events(_) => parsed(&text),
         Body::Form(_) | Body::Text(_) => Value::from(text.as_ref()),
     };
     if !body.is_null() {

@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use model::Settings;
+use serde_json::Value;
+
 use crate::error::Error;
 use crate::program::{Program, ProgramCache, Source};
 use crate::status::StatusSet;
@@ -162,6 +165,8 @@ pub struct Definition {
     pub(crate) auth: Vec<AuthSpec>,
     pub(crate) request: RequestSpec,
     pub(crate) batch: Option<BatchLimits>,
+    /// The integer setting that says how many events a request may hold: below 2, none are batched.
+    pub(crate) batch_setting: Option<String>,
     pub(crate) steps: Vec<Source>,
     pub(crate) steps_accept: StatusSet,
     pub(crate) batch_program: Option<Source>,
@@ -206,9 +211,31 @@ impl Definition {
         &self.settings
     }
 
+    /// How a destination with these settings batches; `None` where every event goes alone.
     #[must_use]
-    pub fn batch(&self) -> Option<BatchLimits> {
-        self.batch
+    pub fn batch(&self, settings: &Settings) -> Option<BatchLimits> {
+        self.batch_sized(|name| settings.get(name))
+    }
+
+    pub(crate) fn batch_sized<'a>(
+        &self,
+        setting: impl Fn(&str) -> Option<&'a Value>,
+    ) -> Option<BatchLimits> {
+        let limits = self.batch?;
+        let Some(name) = &self.batch_setting else {
+            return Some(limits);
+        };
+        let default = self.settings.iter().find(|spec| spec.name == *name);
+        let size = setting(name)
+            .filter(|value| !value.is_null())
+            .or(default.and_then(|spec| spec.default.as_ref()))
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        (size > 1).then(|| BatchLimits {
+            events_max: size.min(limits.events_max),
+            ..limits
+        })
     }
 
     /// Requests a second that the service declares to take.

@@ -14,6 +14,7 @@ use crate::definition::Definition;
 use crate::encode;
 use crate::marks;
 use crate::request::{Body, RequestPlan, append_query};
+use crate::signature;
 
 /// A request as it goes over the wire, secrets included: never log it.
 ///
@@ -71,8 +72,14 @@ pub(crate) fn finish(
         body = gzip(&body);
         headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
     }
+    let id = match &request.body {
+        // Named by what it holds: a batch that begins with the same event may hold others when it
+        // is tried again, and a receiver that drops repeats must not drop those.
+        Body::Events(events) => Cow::Owned(format!("batch_{}", signature::sha256_hex(events))),
+        _ => Cow::Borrowed(message_id),
+    };
     for auth in binding.auth.iter().filter(|_| request.auth) {
-        add_auth(auth, &mut url, &mut headers, &body, message_id, now_unix_s);
+        add_auth(auth, &mut url, &mut headers, &body, &id, now_unix_s);
     }
     FinalRequest {
         method: request.method.clone(),
@@ -88,13 +95,13 @@ fn final_body(binding: &Binding, body: &Body) -> Bytes {
         match body {
             Body::Json(_) | Body::Ndjson(_) => json_escaped(secret),
             Body::Form(_) => encode::component(secret),
-            Body::Text(_) | Body::Empty | Body::Event(_) => secret.to_owned(),
+            Body::Text(_) | Body::Empty | Body::Event(_) | Body::Events(_) => secret.to_owned(),
         }
     };
     match body {
         Body::Empty => Bytes::new(),
         // Event data holds no marks; the log's own bytes go out uncopied.
-        Body::Event(bytes) => bytes.clone(),
+        Body::Event(bytes) | Body::Events(bytes) => bytes.clone(),
         Body::Json(bytes) | Body::Ndjson(bytes) | Body::Form(bytes) | Body::Text(bytes) => {
             let text = std::str::from_utf8(bytes).unwrap_or_default();
             match marks::expand(text, |index, _| escape(index)) {

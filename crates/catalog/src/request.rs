@@ -31,6 +31,8 @@ pub enum Body {
     Empty,
     /// An event's own bytes, as the log holds them: never looked at.
     Event(Bytes),
+    /// A batch of such events, as a JSON list.
+    Events(Bytes),
     Json(Bytes),
     Ndjson(Bytes),
     Form(Bytes),
@@ -44,6 +46,7 @@ impl Body {
         match self {
             Self::Empty => &NONE,
             Self::Event(bytes)
+            | Self::Events(bytes)
             | Self::Json(bytes)
             | Self::Ndjson(bytes)
             | Self::Form(bytes)
@@ -54,7 +57,7 @@ impl Body {
     pub(crate) fn content_type(&self) -> Option<&'static str> {
         match self {
             Self::Empty => None,
-            Self::Event(_) | Self::Json(_) => Some("application/json"),
+            Self::Event(_) | Self::Events(_) | Self::Json(_) => Some("application/json"),
             Self::Ndjson(_) => Some("application/x-ndjson"),
             Self::Form(_) => Some("application/x-www-form-urlencoded"),
             Self::Text(_) => Some("text/plain; charset=utf-8"),

@@ -2,9 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
+use ring::{digest, hmac};
 
 use crate::encode::hex;
+
+/// Names bytes by what they are.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
 
 /// The keys of Standard Webhooks: more than one while a secret is being rotated, and then every
 /// request is signed with each.

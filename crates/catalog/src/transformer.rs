@@ -89,6 +89,8 @@ pub struct StepResponse {
 pub struct Transformer {
     definition: Arc<Definition>,
     binding: Binding,
+    /// Only of definitions that forward events: whether they go as lists.
+    forwards_lists: bool,
     destination_names: Vec<String>,
     filter: Option<Arc<Program>>,
     transform: Option<Arc<Program>>,
@@ -115,8 +117,10 @@ impl Transformer {
             text.map(|text| definition.cache.program(role, text))
                 .transpose()
         };
+        let batch = definition.batch_sized(|name| settings.values.get(name));
         Ok(Self {
             binding,
+            forwards_lists: definition.payload == Payload::Event && batch.is_some(),
             destination_names: destination_names.to_vec(),
             filter: program(Role::Filter, filter)?,
             transform: program(Role::Transform, transform)?,
@@ -248,15 +252,38 @@ impl Transformer {
         }
     }
 
-    /// The event's own bytes are the body.
+    /// The event's own bytes are the body, or one of the list that is.
     fn forward(&self, event: Bytes) -> Result<Planned, Refusal> {
+        if self.forwards_lists {
+            return Ok(Planned::Entry(Entry {
+                bytes: event.len(),
+                value: Value::Bytes(event),
+                group: None,
+            }));
+        }
+        self.forward_body(Body::Event(event))
+    }
+
+    fn forward_list(&self, entries: &[Entry]) -> Result<Planned, Refusal> {
+        let events: Vec<&[u8]> = entries
+            .iter()
+            .filter_map(|entry| entry.value.as_bytes())
+            .map(Bytes::as_ref)
+            .collect();
+        let mut list = vec![b'['];
+        list.extend_from_slice(&events.join(&b','));
+        list.push(b']');
+        self.forward_body(Body::Events(list.into()))
+    }
+
+    fn forward_body(&self, body: Body) -> Result<Planned, Refusal> {
         let no_url = || bad_request("the url needs a setting that is not set".to_owned());
         let url = self.binding.url.as_deref().ok_or_else(no_url)?;
         let request = RequestPlan {
             method: self.binding.method.clone(),
             url: self.binding.check_url(url).map_err(bad_request)?,
             headers: self.binding.headers.clone(),
-            body: Body::Event(event),
+            body,
             auth: true,
         };
         Ok(Planned::Send {
@@ -271,6 +298,9 @@ impl Transformer {
     }
 
     fn try_batch(&mut self, entries: Vec<Entry>) -> Result<Planned, Refusal> {
+        if self.forwards_lists {
+            return self.forward_list(&entries);
+        }
         let group = entries.first().and_then(|entry| entry.group.clone());
         if entries.iter().any(|entry| entry.group != group) {
             return Err(bad_request(

@@ -95,7 +95,7 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
         };
         let source = sources.get(&connection.source).copied().unwrap_or_default();
         let definition = definition.clone();
-        let policy = lane_policy(connection, &definition, options);
+        let policy = lane_policy(connection, destination, &definition, options);
         let (policy, definition) = match policy.validate() {
             Ok(()) => (policy, definition),
             Err(error) => (
@@ -172,13 +172,14 @@ fn settings(destination: &Destination, definition: &Definition) -> Result<Checke
 
 fn lane_policy(
     connection: &Connection,
+    destination: &Destination,
     definition: &Result<Arc<Definition>, String>,
     options: &Options,
 ) -> LanePolicy {
     let policy = &connection.policy;
     let definition = definition.as_deref().ok();
     let default = LanePolicy::default();
-    let batch = definition.and_then(Definition::batch);
+    let batch = definition.and_then(|definition| definition.batch(&destination.settings));
     let expiry_ms = policy
         .retry_expiry_ms
         .or(definition.map(Definition::retry_expiry_ms));

@@ -250,6 +250,7 @@ impl Loader<'_> {
             batch_program: raw
                 .batch
                 .as_ref()
+                .filter(|_| has_program)
                 .map(|batch| self.program_file(&batch.span(), "batch.vrl", Role::Batch))
                 .transpose()?,
             batch: raw
@@ -257,6 +258,10 @@ impl Loader<'_> {
                 .as_ref()
                 .map(|batch| self.batch(batch))
                 .transpose()?,
+            batch_setting: raw
+                .batch
+                .as_ref()
+                .and_then(|batch| batch.get_ref().events_setting.clone()),
             responses: self.responses(&raw)?,
             partials: self.partials(&raw)?,
             cases: self.cases(),
@@ -299,8 +304,8 @@ impl Loader<'_> {
             if !has_url {
                 return Err(self.error(&top, "payload = \"event\" needs [request] url"));
             }
-            if raw.batch.is_some() || raw.steps.is_some() {
-                let problem = "payload = \"event\" has no programs: remove batch and steps";
+            if raw.steps.is_some() {
+                let problem = "payload = \"event\" has no programs: remove steps";
                 return Err(self.error(&top, problem));
             }
         }
@@ -378,6 +383,15 @@ impl Loader<'_> {
             let problem =
                 format!("[batch] events_max must be at least 1, bytes_max 1 to {bytes_max}");
             return Err(self.error(&spanned.span(), problem));
+        }
+        if let Some(name) = &raw.events_setting {
+            let is_integer =
+                |spec: &SettingSpec| spec.name == *name && spec.kind == SettingType::Integer;
+            if !self.settings.iter().any(is_integer) {
+                let problem =
+                    format!("[batch] events_setting: {name} is no setting of type \"integer\"");
+                return Err(self.error(&spanned.span(), problem));
+            }
         }
         Ok(BatchLimits {
             events_max: raw.events_max,

@@ -102,6 +102,7 @@ pub(super) struct RawRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBatch {
     pub(super) events_max: u32,
+    pub(super) events_setting: Option<String>,
     pub(super) bytes_max: u64,
     pub(super) wait_ms: u64,
 }

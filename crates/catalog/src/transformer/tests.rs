@@ -264,6 +264,67 @@ fn an_events_own_bytes_go_out_untouched() {
 }
 
 #[test]
+fn events_go_as_a_list_where_the_setting_says_so() {
+    let toml = r#"
+        name = "T"
+        category = "t"
+        payload = "event"
+        [settings.size]
+        type = "integer"
+        help = "h"
+        [request]
+        url = "https://hooks.example.com/"
+        [batch]
+        events_setting = "size"
+        events_max = 5
+        bytes_max = 1000
+        wait_ms = 10
+        [auth]
+        kind = "standard_webhooks"
+        secret = "whsec_AAAA"
+    "#;
+    let files = [("destination.toml", toml)];
+    let events = |size: serde_json::Value| {
+        let with = transformer(&files, json!({}), None, None);
+        let limits = with
+            .definition()
+            .batch(&serde_json::from_value(json!({ "size": size })).unwrap());
+        limits.map(|limits| limits.events_max)
+    };
+    assert_eq!(events(json!(3)), Some(3));
+    assert_eq!(events(json!(u64::MAX)), Some(5));
+    for none in [json!(1), json!(0), json!(-7), json!(null)] {
+        assert_eq!(events(none), None);
+    }
+
+    let mut with = transformer(&files, json!({"size": 3}), None, None);
+    let mut list = |texts: &[&str]| {
+        let entries = texts.iter().map(|text| match planned(&mut with, text) {
+            Planned::Entry(entry) => entry,
+            other => panic!("{other:?}"),
+        });
+        let entries = entries.collect();
+        let Planned::Send { requests, .. } = with.batch(entries) else {
+            panic!()
+        };
+        let request = with.finish(&requests[0], "m1", 5);
+        let id = request
+            .headers
+            .iter()
+            .find(|(name, _)| name == "webhook-id");
+        (id.unwrap().1.clone(), request.body)
+    };
+    let (two, body) = list(&[r#"{"a": 1}"#, r#"{"b":2 }"#]);
+    assert_eq!(&body[..], br#"[{"a": 1},{"b":2 }]"#);
+    let (one, body) = list(&[r#"{"a": 1}"#]);
+    assert_eq!(&body[..], br#"[{"a": 1}]"#);
+    assert_ne!(
+        one, two,
+        "lists that hold other events are no repeats of each other"
+    );
+}
+
+#[test]
 fn a_request_may_go_without_the_definitions_auth() {
     let toml = format!("{SECRETIVE}[auth]\nkind = \"bearer\"\ntoken = \"{{{{secret.key}}}}\"\n");
     let program = r#"{"url": "https://a.example.com/", "auth": .event.auth}"#;
