@@ -53,6 +53,118 @@ fn every_destination_holds() {
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
+/// Events that are not what their senders' libraries make, around members that programs read.
+fn odd_events() -> Vec<String> {
+    let deep = format!("{}1{}", "{\"a\":[".repeat(14), "]}".repeat(14));
+    let long = format!("\"{}\"", "x".repeat(20_000));
+    let values = [
+        "null",
+        "\"\"",
+        "0",
+        "-1.5",
+        "1e300",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-99999999999999999999999",
+        "true",
+        "[]",
+        "{}",
+        "[null,[[]],{\"a\":null}]",
+        "\"ünïcødé \\ud83d\\ude42 \\u0000\\r\\nx: y\"",
+        "\"{{secret.api_key}} {{settings.url}}\"",
+        "\"../../%2e%2e/a?b=c#d\"",
+        "\"2026-13-99T99:99:99Z\"",
+        long.as_str(),
+        deep.as_str(),
+    ];
+    let members = [
+        "event",
+        "name",
+        "userId",
+        "anonymousId",
+        "groupId",
+        "previousId",
+        "timestamp",
+        "messageId",
+        "properties",
+        "traits",
+        "context",
+        "integrations",
+    ];
+    let mut events = Vec::new();
+    for kind in ["track", "identify", "page", "screen", "group", "alias"] {
+        events.push(format!(r#"{{"type":"{kind}"}}"#));
+        for value in &values {
+            for odd in members {
+                let value_of = |member: &str| match member {
+                    _ if member == odd => (*value).to_owned(),
+                    "event" => "\"Order Completed\"".to_owned(),
+                    "timestamp" => "\"2026-03-04T05:06:07.890Z\"".to_owned(),
+                    "integrations" => "{}".to_owned(),
+                    "properties" | "traits" | "context" => format!(
+                        r#"{{"email":"a@b.example","currency":{value},"revenue":{value},"total":{value},
+                            "products":[{{"product_id":"p","price":{value},"quantity":{value}}}],
+                            "order_id":{value},"name":{value},"address":{value},"ip":"8.8.8.8",
+                            "page":{value},"device":{value},"app":{value},"traits":{value},
+                            "userAgent":{value},"campaign":{value}}}"#
+                    ),
+                    _ => format!("\"{member}-1\""),
+                };
+                let pairs: Vec<String> = members
+                    .iter()
+                    .map(|member| format!("\"{member}\":{}", value_of(member)))
+                    .collect();
+                events.push(format!(r#"{{"type":"{kind}",{}}}"#, pairs.join(",")));
+            }
+        }
+    }
+    events
+}
+
+/// A definition's fault would show as a program that failed, went over a limit or asked for a request
+/// that is refused.
+#[test]
+fn no_event_makes_a_destination_fail() {
+    let events = odd_events();
+    for dir in destinations() {
+        let definition = Arc::new(Definition::load(Folder::read(&dir).unwrap()).unwrap());
+        let texts = definition.cases.iter().map(|file| &file.text);
+        let parsed: Vec<CaseFileText> = texts
+            .map(|text| CaseFileText::parse(text).unwrap())
+            .collect();
+        // The settings of the case that sets the most.
+        let settings = parsed
+            .iter()
+            .flat_map(CaseFileText::cases)
+            .map(|case| case.settings().unwrap())
+            .max_by_key(|settings| settings.names().count())
+            .unwrap();
+        let checked = definition.check_settings(&settings).unwrap();
+        let secrets: Vec<String> = checked
+            .secrets
+            .values()
+            .map(|secret| secret.reveal().to_owned())
+            .filter(|secret| secret.len() > 8)
+            .collect();
+        let id = definition.id.clone();
+        let mut transformer = Transformer::new(definition, checked, &[], None, None).unwrap();
+        for event in &events {
+            let shown = transform_line(&mut transformer, event.as_bytes());
+            let Some(why) = shown.get("rejected").or(shown.get("filtered")) else {
+                assert!(shown["requests"].is_array(), "{id}: {event}: {shown}");
+                continue;
+            };
+            let why = why.as_str().unwrap();
+            let told = ["invalid: ", "destination", "event_type", "integrations"];
+            assert!(
+                told.iter().any(|reason| why.starts_with(reason)),
+                "{id}: {why}: {event}"
+            );
+            assert!(!secrets.iter().any(|secret| why.contains(secret)), "{id}");
+        }
+    }
+}
+
 const TOML: &str = r#"
 name = "Fixture"
 category = "analytics"
