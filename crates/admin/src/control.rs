@@ -345,6 +345,10 @@ pub struct IngestSnapshot {
     pub duplicates: u64,
     /// By reason.
     pub discarded: Vec<(String, u64)>,
+    /// Open now.
+    pub connections: u64,
+    /// Those that were closed on a client, by reason.
+    pub connections_closed: Vec<(String, u64)>,
     /// Bodies, as received.
     pub bytes: u64,
     /// From a request's first byte to its answer, in microseconds.

@@ -9,7 +9,7 @@ use admin::control::{
     LogPoint, LogStatus, MetricsSnapshot, Redelivery, ReloadReport, ReplayRequest, ReplayStatus,
     Selection, Status, StoreStatus,
 };
-use ingest::{Discard, Ingest};
+use ingest::{Cut, Discard, Ingest};
 use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
 use model::{ConnectionId, Destination, LaneId, Offset};
 use store::{DeadLetterFilter, DeadLetterSelection, DeadLetterState, LaneKind, LaneRow};
@@ -444,6 +444,11 @@ impl Steering {
             duplicates: stats.duplicates(),
             discarded: discards
                 .map(|reason| (reason.as_str().to_owned(), stats.discarded(reason)))
+                .collect(),
+            connections: u64::try_from(self.ingest.connections()).unwrap_or(u64::MAX),
+            connections_closed: Cut::ALL
+                .into_iter()
+                .map(|reason| (reason.as_str().to_owned(), stats.cut(reason)))
                 .collect(),
             bytes: stats.body_bytes(),
             ack_latency_us: HistogramSnapshot {

@@ -116,6 +116,25 @@ pub const TABLE: &[Metric] = &[
         }),
     ),
     metric(
+        "fairlane_ingest_connections",
+        Gauge,
+        &[],
+        "Open connections of clients.",
+        Process(|s, out| out.number(&[], s.snapshot.ingest.connections)),
+    ),
+    metric(
+        "fairlane_ingest_connections_closed",
+        Counter,
+        &["reason"],
+        "Connections closed on clients that were too many, too slow, or idle for too long.",
+        Process(|s, out| {
+            let closed = &s.snapshot.ingest.connections_closed;
+            closed
+                .iter()
+                .try_for_each(|(reason, count)| out.number(&[reason], *count))
+        }),
+    ),
+    metric(
         "fairlane_ingest_bytes",
         Counter,
         &[],

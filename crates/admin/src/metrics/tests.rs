@@ -80,6 +80,8 @@ fn a_scrape_shows_what_the_snapshot_says() {
         # TYPE fairlane_ingest_accepted counter
         # TYPE fairlane_ingest_duplicates counter
         # TYPE fairlane_ingest_discarded counter
+        # TYPE fairlane_ingest_connections gauge
+        # TYPE fairlane_ingest_connections_closed counter
         # TYPE fairlane_ingest_bytes counter
         # TYPE fairlane_ingest_ack_latency_seconds histogram
         fairlane_ingest_ack_latency_seconds_sum 0.004

@@ -291,6 +291,13 @@ fn bodies_that_are_only_announced_take_no_memory() {
         .collect();
     // Every connection is served by now, or this one would not be.
     fairlane.track("m-second");
+    let metrics = fairlane.management("GET", "/metrics", "").body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    let open = metrics.lines().find_map(|line| {
+        let count = line.strip_prefix("fairlane_ingest_connections ")?;
+        count.parse::<usize>().ok()
+    });
+    assert!(open.is_some_and(|open| open >= slow.len()), "{open:?}");
     let more = rss_kib(fairlane.pid()) - before;
     assert!(
         more < 16 * 1024,
