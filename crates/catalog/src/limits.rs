@@ -39,7 +39,7 @@ pub const INDEX_MAX: usize = 1_000;
 
 /// Expressions that one run may evaluate.
 pub const STEPS_MAX: u32 = 100_000;
-/// How long one run may take.
+/// How long one run may take. As a thread may be paused, only twice this much ends a run.
 pub const RUN_TIME_MAX: Duration = Duration::from_millis(50);
 /// Bytes that one run may hold at a time, beyond what was live before it.
 pub const LIVE_BYTES_MAX: i64 = 16 * 1024 * 1024;

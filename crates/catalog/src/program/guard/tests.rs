@@ -249,3 +249,13 @@ fn what_functions_give() {
         "\"2024-01-02T03:04:05+00:00\"",
     );
 }
+
+#[test]
+fn a_pause_of_the_machine_is_no_fault_of_the_program() {
+    let mut clock = Clock::start();
+    assert!(!clock.has_run_out());
+    std::thread::sleep(RUN_TIME_MAX * 2);
+    assert!(!clock.has_run_out(), "it may have been the machine");
+    std::thread::sleep(RUN_TIME_MAX * 2);
+    assert!(clock.has_run_out());
+}
