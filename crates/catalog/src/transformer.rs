@@ -45,6 +45,15 @@ pub enum Planned {
     Rejected(RejectReason, String),
 }
 
+impl Planned {
+    fn nothing_to_send() -> Self {
+        Self::Send {
+            requests: Vec::new(),
+            then: None,
+        }
+    }
+}
+
 /// One event's part of a batch.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -148,10 +157,7 @@ impl Transformer {
         if untouched {
             self.check_type_of(event)?;
             if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::Send {
-                    requests: Vec::new(),
-                    then: None,
-                });
+                return Ok(Planned::nothing_to_send());
             }
             if self.definition.payload == Payload::Event {
                 return self.forward(event.clone());
@@ -170,10 +176,7 @@ impl Transformer {
                 return Err(Refusal::filtered(FilterReason::EventType));
             }
             if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::Send {
-                    requests: Vec::new(),
-                    then: None,
-                });
+                return Ok(Planned::nothing_to_send());
             }
             if self.definition.payload == Payload::Event {
                 return if changed {
@@ -385,10 +388,7 @@ impl Transformer {
         }
         if sent_before {
             // Earlier steps have done all there was to do.
-            return Ok(Planned::Send {
-                requests: Vec::new(),
-                then: None,
-            });
+            return Ok(Planned::nothing_to_send());
         }
         Err(Refusal::Filtered(
             FilterReason::Destination,
