@@ -2,7 +2,7 @@
 //!
 //! Read [`Lane::choose`] first: it is the whole of the lane's decision. [`health`] says what an
 //! attempt's result means for the lane, [`conclude`] what it means for each job, [`restore`] how a
-//! lane's progress is saved and comes back.
+//! lane's progress is saved and comes back, [`idle`] what is kept of a lane with nothing to do.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -20,6 +20,7 @@ use crate::window::Window;
 pub(crate) mod clock;
 pub(crate) mod conclude;
 pub(crate) mod health;
+pub(crate) mod idle;
 pub(crate) mod pick;
 pub(crate) mod restore;
 pub(crate) mod trust;
@@ -67,6 +68,8 @@ pub(crate) struct Lane {
     /// Fresh jobs to keep at hand: doubles whenever it proves too few.
     pub(crate) prefetch: u32,
     pub(crate) last_good: Option<MonoMicros>,
+    /// When its last attempt began.
+    pub(crate) used_at: MonoMicros,
     pub(crate) trust: Trust,
     /// Since when the present batch gathers.
     pub(crate) batch_since: MonoMicros,
@@ -276,10 +279,6 @@ impl Lane {
             self.retries = BinaryHeap::new();
             self.prefetch = PREFETCH_INIT;
         }
-    }
-
-    pub(crate) fn mark_dirty(&mut self) -> bool {
-        !std::mem::replace(&mut self.dirty, true)
     }
 }
 

@@ -13,8 +13,8 @@
 //!
 //! It performs no I/O, reads no clock and draws no randomness but from its own seed: equal inputs
 //! give equal actions, so the same code runs in production and, in virtual time, in
-//! [`simulation`]. A lane holds offsets, never bodies: an idle lane costs some hundreds of bytes,
-//! a job in a window 24 (and 16 more while it waits for a retry).
+//! [`simulation`]. A lane holds offsets, never bodies: an idle lane costs less than 300 bytes, a
+//! busy one less than a kilobyte, a job in a window 24 (and 16 more while it waits for a retry).
 //!
 //! Reading order: [`Input`] and [`Action`]; [`LanePolicy`] and [`Options`] for every setting and
 //! its default; `lane` for the decision of one lane, with `window` (what it knows of its jobs),

@@ -20,6 +20,9 @@ pub struct Options {
     pub quantum_bytes: u32,
     /// Lanes added as staggered begin at random within this time. Default: 5 s.
     pub stagger_us_max: u64,
+    /// A lane that had nothing to do for so long forgets what it learned of its destination, and
+    /// costs next to no memory. Default: 60 s.
+    pub idle_after_us: u64,
     /// How soon a fetch that brought nothing is tried again. Default: 100 ms.
     pub refetch_delay_us: u64,
 }
@@ -33,6 +36,7 @@ impl Default for Options {
             group_percent: 50,
             quantum_bytes: 64 * 1024,
             stagger_us_max: 5_000_000,
+            idle_after_us: 60_000_000,
             refetch_delay_us: 100_000,
         }
     }
@@ -52,6 +56,8 @@ impl Options {
             1_024,
             64 * 1024 * 1024,
         )?;
+        check("stagger_us_max", self.stagger_us_max, 0, 3_600_000_000)?;
+        check("idle_after_us", self.idle_after_us, 0, 3_600_000_000)?;
         check(
             "refetch_delay_us",
             self.refetch_delay_us,

@@ -10,6 +10,7 @@ use crate::flights::{Flight, Flights};
 use crate::hash::Map;
 use crate::input::{Fetch, Input, Results, StreamKey};
 use crate::lane::health::Finish;
+use crate::lane::idle::Idle;
 use crate::lane::restore::Birth;
 use crate::lane::{Choice, Lane};
 use crate::options::Options;
@@ -21,7 +22,7 @@ use crate::wakes::Wakes;
 
 mod lanes;
 
-use lanes::Lanes;
+use lanes::{Lanes, Seat};
 
 /// All lanes of one shard. See the crate's documentation for the whole.
 #[derive(Debug)]
@@ -85,7 +86,10 @@ impl Scheduler {
                 staggered,
                 until,
             } => {
-                let stagger_us_max = staggered.then_some(self.options.stagger_us_max);
+                let begin_by = match staggered {
+                    true => self.now.plus(self.options.stagger_us_max),
+                    false => MonoMicros::ZERO,
+                };
                 let (slot, serial) = self.reserve(lane);
                 let birth = Birth {
                     id: lane,
@@ -96,7 +100,7 @@ impl Scheduler {
                     progress,
                     end,
                     until: until.unwrap_or(Offset::MAX),
-                    stagger_us_max,
+                    begin_by,
                 };
                 self.add_lane(slot, birth, actions);
             }
@@ -156,19 +160,22 @@ impl Scheduler {
         let mut left = max;
         while left > 0 {
             let Some(slot) = self.dirty.pop() else { return };
-            let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.dirty) else {
+            let seat = self.lanes.seat_mut(slot);
+            let Some(progress) = seat.and_then(|seat| seat.take_progress(self.now)) else {
                 continue;
             };
-            lane.dirty = false;
-            out.push(lane.progress(self.now));
+            out.push(progress);
             left -= 1;
         }
     }
 
     #[must_use]
     pub fn view(&self, lane: LaneId, now: MonoMicros) -> Option<LaneView> {
-        let lane = self.lanes.get(self.lanes.slot_of(lane)?)?;
-        Some(LaneView::of(lane, now))
+        match self.lanes.seat(self.lanes.slot_of(lane)?) {
+            Seat::Empty => None,
+            Seat::Idle(idle) => Some(LaneView::of_idle(idle)),
+            Seat::Busy(lane) => Some(LaneView::of(lane, now)),
+        }
     }
 
     #[must_use]
@@ -202,8 +209,12 @@ impl Scheduler {
     fn add_lane(&mut self, slot: u32, birth: Birth, actions: &mut Vec<Action>) {
         self.turns.add_lane(slot, birth.group_slot);
         self.wakes.grow(slot);
-        let lane = Lane::new(birth, self.now, &mut self.rng);
-        self.lanes.insert(slot, lane);
+        let seat = if birth.is_plain() {
+            Seat::Idle(Box::new(Idle::new(birth, self.now)))
+        } else {
+            Seat::Busy(Box::new(Lane::new(birth, self.now, &mut self.rng)))
+        };
+        self.lanes.insert(slot, seat);
         self.touch(slot, actions);
     }
 
@@ -224,7 +235,7 @@ impl Scheduler {
         let Some(slot) = self.lanes.slot_of(id) else {
             return;
         };
-        let Some(lane) = self.lanes.get_mut(slot) else {
+        let Some(lane) = self.lanes.wake(slot, self.now, &mut self.rng) else {
             return;
         };
         change(lane, self.now, &mut self.rng);
@@ -233,13 +244,12 @@ impl Scheduler {
     }
 
     fn stream_grew(&mut self, stream: StreamKey, end: Offset, actions: &mut Vec<Action>) {
-        let mut follower = 0;
-        while let Some(slot) = self.lanes.follows(stream, follower) {
-            follower += 1;
-            if let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.end < end) {
-                lane.end = end;
+        let mut follower = self.lanes.first_follower(stream);
+        while let Some(slot) = follower {
+            if self.lanes.seat_mut(slot).is_some_and(|seat| seat.grew(end)) {
                 self.touch(slot, actions);
             }
+            follower = self.lanes.follower_after(slot);
         }
     }
 
@@ -253,8 +263,15 @@ impl Scheduler {
         let Some(slot) = self.lanes.slot_of(id) else {
             return;
         };
+        if let Some(Seat::Idle(idle)) = self.lanes.seat_mut(slot)
+            && idle.pass_over(offsets, scanned_to)
+        {
+            self.mark_dirty(slot);
+            return self.touch(slot, actions);
+        }
         let (now, rng) = (self.now, &mut self.rng);
-        let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.fetching) else {
+        let lane = self.lanes.wake(slot, now, rng);
+        let Some(lane) = lane.filter(|lane| lane.fetching) else {
             return;
         };
         lane.fetching = false;
@@ -330,7 +347,7 @@ impl Scheduler {
     }
 
     fn mark_dirty(&mut self, slot: u32) {
-        if self.lanes.get_mut(slot).is_some_and(Lane::mark_dirty) {
+        if self.lanes.seat_mut(slot).is_some_and(Seat::mark_dirty) {
             self.dirty.push(slot);
         }
     }
@@ -338,8 +355,10 @@ impl Scheduler {
     /// Looks at a lane after anything that may have changed what it could do.
     fn touch(&mut self, slot: u32, actions: &mut Vec<Action>) {
         let now = self.now;
-        let Some(lane) = self.lanes.get_mut(slot) else {
-            return;
+        let lane = match self.lanes.seat_mut(slot) {
+            Some(Seat::Busy(lane)) => lane,
+            Some(Seat::Idle(idle)) if !self.draining => return actions.extend(idle.fetch()),
+            _ => return,
         };
         let state = lane.seen_state();
         if state != lane.state {
@@ -380,6 +399,15 @@ impl Scheduler {
             if lane.window.scanned_to() >= lane.until && !lane.completed {
                 lane.completed = true;
                 actions.push(Action::Completed { lane: lane.id });
+            }
+            match lane.idle_at(self.options.idle_after_us) {
+                Some(at) if at <= now => {
+                    actions.extend(lane.calm_down(now));
+                    let idle = lane.lull();
+                    self.lanes.replace(slot, Seat::Idle(Box::new(idle)));
+                }
+                Some(at) => self.wakes.wake_by(slot, at),
+                None => {}
             }
         }
     }

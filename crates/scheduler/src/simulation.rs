@@ -112,6 +112,7 @@ impl Scenario {
             in_flight_bytes_max: rng.between(1_000, 1_000_000),
             group_percent: small(&mut rng, 10, 100),
             reserved_percent: small(&mut rng, 0, 50),
+            idle_after_us: rng.between(0, 5_000_000),
             ..Options::default()
         };
         Self {

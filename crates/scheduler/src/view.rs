@@ -2,6 +2,7 @@
 
 use model::{LaneState, MonoMicros, Offset, OutcomeCounts};
 
+use crate::lane::idle::Idle;
 use crate::lane::{Choice, Lane};
 
 /// One lane at one moment.
@@ -58,6 +59,23 @@ impl LaneView {
             },
             counts: lane.counts,
             caught_up: lane.is_caught_up(),
+        }
+    }
+
+    pub(crate) fn of_idle(idle: &Idle) -> Self {
+        let policy = &idle.policy;
+        Self {
+            state: LaneState::Active,
+            state_since: idle.active_since,
+            in_flight: 0,
+            retrying: 0,
+            concurrency_limit: policy.concurrency_init.min(policy.concurrency_max),
+            cursor: idle.cursor,
+            window: 0,
+            oldest_unsettled: None,
+            next_attempt_at: None,
+            counts: idle.counts,
+            caught_up: idle.cursor >= idle.end,
         }
     }
 }

@@ -26,6 +26,7 @@ impl Lane {
             Pick::Probe => self.take_probe()?,
         };
         self.in_flight += 1;
+        self.used_at = now;
         self.fresh_in_a_row = match pick {
             Pick::Fresh => self.fresh_in_a_row.saturating_add(1),
             _ => 0,

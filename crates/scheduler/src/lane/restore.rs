@@ -36,8 +36,18 @@ pub(crate) struct Birth {
     pub(crate) progress: LaneProgress,
     pub(crate) end: Offset,
     pub(crate) until: Offset,
-    /// Begin at random within this time, and slowly; 0 to begin at once.
-    pub(crate) stagger_us_max: Option<u64>,
+    /// After a restart: begin at random until this time, and slowly.
+    pub(crate) begin_by: MonoMicros,
+}
+
+impl Birth {
+    /// It begins with nothing but a cursor and counts, and never ends by itself.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.until == Offset::MAX
+            && self.progress.hold.is_none()
+            && self.progress.settled_above.is_empty()
+            && self.progress.parked.is_empty()
+    }
 }
 
 /// Jobs that had failed before a restart come first, spread over at most this.
@@ -46,17 +56,17 @@ const RESTORED_DUE_US_MAX: u64 = 30_000_000;
 impl Lane {
     pub(crate) fn new(birth: Birth, now: MonoMicros, rng: &mut Rng) -> Self {
         let progress = birth.progress;
+        let spread_us = birth.begin_by.since(now);
         let hold = progress.hold.map(|reason| Hold {
             reason,
             // Whoever restarts has perhaps just mended it: ask soon.
-            probe_at: is_probed(reason)
-                .then(|| now.plus(rng.between(0, birth.stagger_us_max.unwrap_or(0)))),
+            probe_at: is_probed(reason).then(|| now.plus(rng.between(0, spread_us))),
         });
         let mut concurrency = Concurrency::new(birth.policy.concurrency_init);
         let mut not_before = now;
-        if let Some(stagger_us_max) = birth.stagger_us_max {
+        if birth.begin_by > now {
             concurrency.restart_gently(now);
-            not_before = now.plus(rng.between(0, stagger_us_max));
+            not_before = now.plus(rng.between(0, spread_us));
         }
         let mut lane = Self {
             id: birth.id,
@@ -84,6 +94,7 @@ impl Lane {
             fresh_in_a_row: 0,
             prefetch: PREFETCH_INIT,
             last_good: None,
+            used_at: MonoMicros::ZERO,
             trust: Trust::new(),
             batch_since: now,
             fetch_after: MonoMicros::ZERO,

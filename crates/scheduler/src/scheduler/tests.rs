@@ -12,6 +12,7 @@ use super::*;
 use crate::Job;
 
 mod batching;
+mod idle;
 mod policies;
 mod progress;
 
