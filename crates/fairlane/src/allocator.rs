@@ -14,12 +14,12 @@ static ALLOCATOR: CountingAllocator<MiMalloc> = CountingAllocator::new(MiMalloc)
 /// How often freed memory is given back to the system.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Gives freed memory back to the system. Left alone, the allocator does so only when
-/// more is allocated: after a large configuration was read, or a burst, that may be never.
+/// Gives freed memory back to the system, now and from now on. Left alone, the allocator does so
+/// only when more is allocated: after a large configuration was read, or a burst, that may be never.
 pub async fn give_back_for_ever() -> Infallible {
     loop {
-        tokio::time::sleep(EVERY).await;
         collect();
+        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is remembered of a lane, and what is shown of it.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{LaneId, Offset};
 use crate::outcome::{FilterReason, HoldReason, Outcome};
@@ -14,7 +16,8 @@ pub struct OutcomeCounts {
     pub delivered: u64,
     pub rejected: u64,
     pub expired: u64,
-    /// By [`FilterReason::index`].
+    /// By [`FilterReason::index`]; in JSON by its name.
+    #[serde(serialize_with = "by_reason", deserialize_with = "from_reasons")]
     pub filtered: [u64; FilterReason::ALL.len()],
 }
 
@@ -38,6 +41,22 @@ impl OutcomeCounts {
     pub fn settled(&self) -> u64 {
         self.delivered + self.rejected + self.expired + self.filtered_total()
     }
+}
+
+fn by_reason<S: Serializer>(
+    filtered: &[u64; FilterReason::ALL.len()],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let named = FilterReason::ALL.map(FilterReason::as_str).into_iter();
+    serializer.collect_map(named.zip(filtered))
+}
+
+fn from_reasons<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[u64; FilterReason::ALL.len()], D::Error> {
+    let named = BTreeMap::<String, u64>::deserialize(deserializer)?;
+    let count = |reason: FilterReason| named.get(reason.as_str()).copied().unwrap_or_default();
+    Ok(FilterReason::ALL.map(count))
 }
 
 /// A job that has failed and waits for its next attempt.

@@ -42,3 +42,16 @@ fn every_lane_is_tallied_once() {
     let tally = LaneTally::of(&lanes);
     assert_eq!((tally.total, tally.active, tally.held), (2, 1, 1));
 }
+
+#[test]
+fn what_was_filtered_is_told_by_reason() {
+    let mut counts = model::OutcomeCounts::default();
+    counts.filtered[model::FilterReason::EventType.index()] = 3;
+    let told = serde_json::to_value(counts).unwrap();
+    assert_eq!(told["filtered"]["event_type"], 3);
+    assert_eq!(told["filtered"]["filter"], 0);
+    assert_eq!(
+        serde_json::from_value::<model::OutcomeCounts>(told).unwrap(),
+        counts
+    );
+}

@@ -97,6 +97,12 @@ impl Product {
         Ok((ticks(11)? + ticks(12)?) / per_second)
     }
 
+    /// Resident memory in MiB, once what a burst took was given back.
+    pub fn settled_rss_mib(&self) -> anyhow::Result<f64> {
+        std::thread::sleep(Duration::from_secs(2));
+        self.rss_mib()
+    }
+
     /// Resident memory in MiB.
     pub fn rss_mib(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;

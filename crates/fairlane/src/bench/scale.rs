@@ -35,7 +35,7 @@ pub fn idle_lanes(name: &'static str, lanes: u32) -> anyhow::Result<Row> {
         name,
         events: u64::from(lanes),
         seconds: again.as_secs_f64(),
-        rss_mib: Some(product.rss_mib()?),
+        rss_mib: Some(product.settled_rss_mib()?),
         note: format!(
             "{lanes} lanes: first start {:.1} s, restart {:.1} s",
             first.as_secs_f64(),
@@ -60,7 +60,7 @@ pub async fn backlog(name: &'static str, load: Load, events: u64) -> anyhow::Res
         },
     )
     .await?;
-    let before = product.rss_mib()?;
+    let before = product.settled_rss_mib()?;
     let began = Instant::now();
     let mut sent = 0;
     while sent < events {
@@ -75,7 +75,7 @@ pub async fn backlog(name: &'static str, load: Load, events: u64) -> anyhow::Res
         .events;
     }
     let seconds = began.elapsed().as_secs_f64();
-    let after = product.rss_mib()?;
+    let after = product.settled_rss_mib()?;
     let (product, restart) = product.restart()?;
     Ok(Row {
         name,
@@ -87,7 +87,7 @@ pub async fn backlog(name: &'static str, load: Load, events: u64) -> anyhow::Res
             count(sent) / 1e6,
             after - before,
             restart.as_secs_f64(),
-            product.rss_mib()?
+            product.settled_rss_mib()?
         ),
         ..Row::default()
     })

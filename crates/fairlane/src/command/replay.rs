@@ -21,6 +21,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let mut replay = client.post("/v1/replays", &body)?;
     let id = replay["id"].clone();
     let shows = !args.admin.json && std::io::stderr().is_terminal();
+    let mut told = String::new();
     while !args.detach && replay["finished"] != true {
         std::thread::sleep(POLL);
         let all = client.get("/v1/replays")?;
@@ -35,6 +36,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
             let mut err = std::io::stderr().lock();
             write!(err, "\r\x1b[K{}", progress(&replay))?;
             err.flush()?;
+        } else if !args.admin.json && state(&replay) != told {
+            told = state(&replay).to_owned();
+            eprintln!("{}", progress(&replay));
         }
     }
     if shows && !args.detach {
@@ -53,12 +57,21 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn state(replay: &Value) -> &str {
+    replay["lane"]["state"].as_str().unwrap_or("starting")
+}
+
 fn progress(replay: &Value) -> String {
     let lane = &replay["lane"];
     let number = |key: &str| lane[key].as_u64().unwrap_or(0);
+    let held = if state(replay) == "held" {
+        " (it goes on when the lane is resumed; Ctrl-C leaves it alone)"
+    } else {
+        ""
+    };
     format!(
-        "{}: {} delivered, {} rejected, {} pending",
-        lane["state"].as_str().unwrap_or("starting"),
+        "{}: {} delivered, {} rejected, {} pending{held}",
+        state(replay),
         number("delivered"),
         number("rejected"),
         number("pending"),
