@@ -6,8 +6,9 @@
 //!     | closed |                                          | open | ---+ wait longer
 //!     +--------+       +-----------+   probe succeeded    +------+
 //!         ^  <-------- | half-open | <-----------------------+  ^
-//!     20 samples,      +-----------+ ---------------------------+
-//!     < 25% failed          as from closed
+//!         |            +-----------+ ---------------------------+
+//!         |                              as from closed
+//!     20 samples, < 25% failed; or nothing failed for a whole window
 //! ```
 //!
 //! Nygard, *Release It!* (circuit breaker). Its window is two halves: the present one fills, the
@@ -41,6 +42,8 @@ pub(crate) struct Breaker {
     before: Tally,
     half_began: MonoMicros,
     bad_in_a_row: u16,
+    /// Since when nothing has failed, while it is half-open.
+    calm_since: MonoMicros,
     /// Probes that failed since the breaker was last closed: the wait grows with it.
     rounds: u16,
 }
@@ -77,6 +80,7 @@ impl Breaker {
             before: Tally::default(),
             half_began: MonoMicros::ZERO,
             bad_in_a_row: 0,
+            calm_since: MonoMicros::ZERO,
             rounds: 0,
         }
     }
@@ -101,7 +105,7 @@ impl Breaker {
     ) {
         if self.is_open() {
             match (probe, sample) {
-                (true, Sample::Good) => self.half_open(),
+                (true, Sample::Good) => self.half_open(now),
                 (true, Sample::Bad) => self.open(now, times, rng),
                 (false, _) => {}
             }
@@ -116,19 +120,21 @@ impl Breaker {
             Sample::Bad => {
                 self.present.bad = self.present.bad.saturating_add(1);
                 self.bad_in_a_row = self.bad_in_a_row.saturating_add(1);
+                self.calm_since = now;
             }
         }
         if sample == Sample::Bad && self.tripped() {
             self.open(now, times, rng);
-        } else if self.phase == Phase::HalfOpen && self.trusted() {
+        } else if self.phase == Phase::HalfOpen && self.is_trusted(now, times.window_us) {
             self.phase = Phase::Closed;
             self.rounds = 0;
         }
     }
 
     /// Goes on slowly: a probe got through, or a person said so.
-    pub(crate) fn half_open(&mut self) {
+    pub(crate) fn half_open(&mut self, now: MonoMicros) {
         self.phase = Phase::HalfOpen;
+        self.calm_since = now;
         self.forget();
     }
 
@@ -192,9 +198,12 @@ impl Breaker {
         self.bad_in_a_row >= BAD_IN_A_ROW_BUSY || excess * excess >= 4 * u64::from(samples)
     }
 
-    fn trusted(&self) -> bool {
+    /// Enough has succeeded; or, where there is little traffic, nothing has failed for a window.
+    fn is_trusted(&self, now: MonoMicros, window_us: u64) -> bool {
         let (good, bad) = self.totals();
-        good + bad >= CLOSE_SAMPLES_MIN && bad.saturating_mul(4) < good.saturating_add(bad)
+        let samples = good.saturating_add(bad);
+        let calm = self.bad_in_a_row == 0 && now.since(self.calm_since) >= window_us;
+        calm || samples >= CLOSE_SAMPLES_MIN && bad.saturating_mul(4) < samples
     }
 }
 

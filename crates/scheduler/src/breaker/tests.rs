@@ -80,6 +80,22 @@ fn closes_when_trusted_again_and_reopens_when_not() {
 }
 
 #[test]
+fn a_quiet_one_closes_when_nothing_failed_for_a_window() {
+    let (mut breaker, mut rng) = (Breaker::new(), Rng::new(3));
+    let mut record = |sample, probe, at_s: u64| {
+        breaker.record(sample, probe, MonoMicros(at_s * 1_000_000), TIMES, &mut rng);
+        name(breaker.phase())
+    };
+    for at_s in 1..=5 {
+        record(Sample::Bad, false, at_s);
+    }
+    assert_eq!(record(Sample::Good, true, 10), "half-open");
+    assert_eq!(record(Sample::Bad, false, 30), "half-open");
+    assert_eq!(record(Sample::Good, false, 45), "half-open");
+    assert_eq!(record(Sample::Good, false, 61), "closed");
+}
+
+#[test]
 fn random_failures_below_half_do_not_trip_a_busy_breaker() {
     let mut rng = Rng::new(9);
     let mut opened = 0;

@@ -199,7 +199,7 @@ impl Lane {
     pub(crate) fn go_on_slowly(&mut self, now: MonoMicros) {
         self.hold = None;
         self.streak = None;
-        self.breaker.half_open();
+        self.breaker.half_open(now);
         self.concurrency.restart_gently(now);
         self.set_clock(now);
     }
