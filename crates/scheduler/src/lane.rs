@@ -138,7 +138,7 @@ impl Lane {
         }
         if self.is_stopped() {
             return match self.probe_at() {
-                Some(at) if !self.probing => start_at(at.max(self.not_before), now, Pick::Probe),
+                Some(at) if !self.probing => start_at(at.max(self.gate()), now, Pick::Probe),
                 _ => Choice::Nothing,
             };
         }
@@ -147,10 +147,6 @@ impl Lane {
         }
         let fresh_at = self.fresh_at();
         let retry_at = self.retry_at();
-        let gate = match self.policy.rate_limit_per_s {
-            Some(_) => self.not_before.max(self.rate.free_at()),
-            None => self.not_before,
-        };
         let soonest = match (fresh_at, retry_at) {
             (Some(fresh), Some(retry)) => fresh.min(retry),
             (Some(at), None) | (None, Some(at)) => at,
@@ -164,7 +160,15 @@ impl Lane {
             (true, false) => Pick::Retry,
             (false, _) => Pick::Fresh,
         };
-        start_at(soonest.max(gate), now, pick)
+        start_at(soonest.max(self.gate()), now, pick)
+    }
+
+    /// No attempt of any kind begins before this.
+    fn gate(&self) -> MonoMicros {
+        match self.policy.rate_limit_per_s {
+            Some(_) => self.not_before.max(self.rate.free_at()),
+            None => self.not_before,
+        }
     }
 
     /// Held, or behind an open breaker: only probes go.

@@ -18,6 +18,11 @@ impl Rate {
         MonoMicros(self.due.0.saturating_sub(BURST_US))
     }
 
+    /// From when on nothing is left of the attempts counted so far.
+    pub(crate) fn even_at(self) -> MonoMicros {
+        self.due
+    }
+
     /// Counts an attempt that begins now.
     pub(crate) fn take(&mut self, per_s: f64, now: MonoMicros) {
         let gap_us = (1e6 / per_s).min(3.6e9);

@@ -20,11 +20,25 @@ fn random_worlds_keep_the_invariants() {
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (first, seeds): (u64, u64) = (
         number("FAIRLANE_FIRST_SEED", 0),
-        number("FAIRLANE_SEEDS", 40),
+        number("FAIRLANE_SEEDS", 200),
     );
-    let steps: u64 = (first..first + seeds)
-        .map(|seed| run(&Scenario::random(seed)).steps)
-        .sum();
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    // Each thread takes every so-many-th seed.
+    let share = |thread| {
+        let seeds = (first + thread..first + seeds).step_by(threads as usize);
+        seeds
+            .map(|seed| run(&Scenario::random(seed)).steps)
+            .sum::<u64>()
+    };
+    let steps: u64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || share(thread)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("see above"))
+            .sum()
+    });
     println!("{seeds} seeds, {steps} steps");
 }
 

@@ -121,7 +121,7 @@ impl Lane {
         if !empty || stopped || self.until != Offset::MAX {
             return None;
         }
-        let free_at = self.not_before.max(self.rate.free_at());
+        let free_at = self.not_before.max(self.rate.even_at());
         Some(
             free_at
                 .max(self.fetch_after)

@@ -31,6 +31,40 @@ struct Known {
     under_way: bool,
 }
 
+/// Attempts that a rate limit allows by now: a bucket that fills at the limit's pace.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    per_s: f64,
+    attempts: f64,
+    at_us: u64,
+}
+
+/// What may come early, in seconds at the limit's pace: as much as `rate` lets through, and a bit
+/// for its rounding to microseconds.
+const EARLY_S: f64 = 0.11;
+
+impl Bucket {
+    pub(crate) fn new(per_s: f64, now_us: u64) -> Self {
+        Self {
+            per_s,
+            attempts: 1.0 + EARLY_S * per_s,
+            at_us: now_us,
+        }
+    }
+
+    /// Counts an attempt that begins now.
+    pub(crate) fn take(&mut self, now_us: u64) -> Check {
+        let passed = std::time::Duration::from_micros(now_us - self.at_us).as_secs_f64();
+        let filled = self.attempts + passed * self.per_s;
+        self.attempts = filled.min(1.0 + EARLY_S * self.per_s) - 1.0;
+        self.at_us = now_us;
+        if self.attempts < 0.0 {
+            return Err(format!("more than {} attempts a second", self.per_s));
+        }
+        Ok(())
+    }
+}
+
 /// One lane's jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
@@ -101,12 +135,18 @@ impl Checker {
     /// The progress to be saved claims no more and no less than what has ended.
     pub(crate) fn saved(&mut self, stream: &Stream, progress: &LaneProgress) -> Check {
         let below = stream.index_of(progress.cursor);
-        if let Some(index) = self.jobs.iter().take(below).position(|known| !known.ended) {
-            let cursor = progress.cursor;
+        if below < self.verified {
+            return Err(format!("cursor {} has gone back", progress.cursor));
+        }
+        let unseen = self.jobs.get(self.verified..below).unwrap_or_default();
+        if let Some(at) = unseen.iter().position(|known| !known.ended) {
             return Err(format!(
-                "cursor {cursor} has passed unsettled job number {index}"
+                "cursor {} has passed unsettled job number {}",
+                progress.cursor,
+                self.verified + at
             ));
         }
+        self.verified = below;
         for offset in &progress.settled_above {
             let index = stream.find(*offset).map(|(index, _)| index);
             let ended = index

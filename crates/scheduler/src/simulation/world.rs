@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::{AttemptId, LaneId, LaneProgress, MonoMicros, Offset, OutcomeCounts};
 
-use super::checker::{Checker, Violation};
+use super::checker::{Bucket, Checker, Violation};
 use super::destination::Destination;
 use super::report::{LaneReport, Report};
 use super::stream::Stream;
@@ -33,6 +33,9 @@ pub(crate) struct World<'a> {
     streams: Vec<Stream>,
     lanes: Vec<Lane>,
     under_way: Map<u64, UnderWay>,
+    bytes_under_way: u64,
+    /// Progress will be taken, as something has happened since it last was.
+    flushing: bool,
     /// Kept between steps for its memory.
     actions: Vec<Action>,
     report: Report,
@@ -45,11 +48,13 @@ struct Lane {
     saved: LaneProgress,
     report: LaneReport,
     in_flight: u32,
+    rate: Option<Bucket>,
 }
 
 struct UnderWay {
     lane: usize,
     jobs: JobList,
+    bytes: u64,
     began: u64,
 }
 
@@ -100,6 +105,8 @@ impl<'a> World<'a> {
             streams: scenario.streams.iter().cloned().map(Stream::new).collect(),
             lanes: lanes.collect(),
             under_way: Map::default(),
+            bytes_under_way: 0,
+            flushing: false,
             actions: Vec::new(),
             report: Report::default(),
         };
@@ -113,7 +120,6 @@ impl<'a> World<'a> {
         for at in &scenario.crashes_us {
             world.schedule(*at, Event::Crash);
         }
-        world.schedule(scenario.flush_us, Event::Flush);
         world.schedule(scenario.duration_us, Event::Mend);
         world
     }
@@ -188,12 +194,12 @@ impl<'a> World<'a> {
                 self.finished(attempt, results)?;
             }
             Event::Flush => {
+                self.flushing = false;
                 if self.alive {
                     let progress = self.take_progress()?;
                     let life = self.life;
                     self.schedule(self.scenario.commit_us, Event::Committed { life, progress });
                 }
-                self.schedule(self.scenario.flush_us, Event::Flush);
             }
             Event::Committed { life, progress } if life == self.life => {
                 for saved in progress {
@@ -206,6 +212,7 @@ impl<'a> World<'a> {
                 self.alive = false;
                 self.life += 1;
                 self.under_way.clear();
+                self.bytes_under_way = 0;
                 self.schedule(self.scenario.restart_us, Event::Restart);
             }
             Event::Restart => {
@@ -244,6 +251,8 @@ impl<'a> World<'a> {
             place.checker.grow(stream.len());
             place.checker.reborn(stream, &place.saved);
             place.in_flight = 0;
+            let rate = place.model.policy.rate_limit_per_s;
+            place.rate = rate.map(|per_s| Bucket::new(per_s, self.now));
             let input = Input::AddLane {
                 lane: place.saved.lane,
                 group: place.model.group,
@@ -326,6 +335,7 @@ impl<'a> World<'a> {
         let Some(done) = self.under_way.remove(&attempt.0) else {
             return Ok(());
         };
+        self.bytes_under_way -= done.bytes;
         if let Some(place) = self.lanes.get_mut(done.lane) {
             place.in_flight -= 1;
             if let Some(stream) = self.streams.get(place.model.stream) {
@@ -379,6 +389,9 @@ impl<'a> World<'a> {
         self.scheduler
             .step(input, MonoMicros(self.now), &mut actions);
         self.report.steps += 1;
+        if !std::mem::replace(&mut self.flushing, true) {
+            self.schedule(self.scenario.flush_us, Event::Flush);
+        }
         for action in actions.drain(..) {
             self.act(action)?;
         }
@@ -446,6 +459,11 @@ impl<'a> World<'a> {
     fn start(&mut self, attempt: AttemptId, lane: usize, jobs: JobList) -> Result<(), Violation> {
         self.count_attempt();
         let now = self.now;
+        if self.bytes_under_way >= self.scenario.options.in_flight_bytes_max {
+            return Err(self.violation(format!("{} bytes are under way", self.bytes_under_way)));
+        }
+        let bytes = jobs.iter().map(|job| u64::from(job.bytes)).sum();
+        self.bytes_under_way += bytes;
         let Some(place) = self.lanes.get_mut(lane) else {
             return Ok(());
         };
@@ -454,6 +472,10 @@ impl<'a> World<'a> {
         };
         for job in &jobs {
             let checked = place.checker.started(stream, *job);
+            checked.map_err(|what| Violation { at_us: now, what })?;
+        }
+        if let Some(rate) = &mut place.rate {
+            let checked = rate.take(now);
             checked.map_err(|what| Violation { at_us: now, what })?;
         }
         place.report.attempts += 1;
@@ -476,6 +498,7 @@ impl<'a> World<'a> {
             UnderWay {
                 lane,
                 jobs,
+                bytes,
                 began: now,
             },
         );
@@ -565,6 +588,7 @@ impl Lane {
             },
             report: LaneReport::default(),
             in_flight: 0,
+            rate: None,
         }
     }
 }
