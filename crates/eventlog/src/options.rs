@@ -46,7 +46,7 @@ pub struct Options {
     /// The last commits stay in memory up to this many bytes: what was just appended is read
     /// without a system call. Default: 8 MiB.
     pub tail_cache_bytes_max: u64,
-    /// Indexes of sealed segments kept in memory. Default: 16 MiB.
+    /// Indexes of sealed segments kept in memory. Default: 4 MiB, some twenty of them.
     pub index_cache_bytes_max: u64,
     /// Sealed segments kept open for reading. Default: 64.
     pub read_fds_max: usize,
@@ -105,7 +105,7 @@ impl Default for Options {
             free_bytes_min: 16 << 20,
             reserved_fds: 64,
             tail_cache_bytes_max: 8 << 20,
-            index_cache_bytes_max: 16 << 20,
+            index_cache_bytes_max: 4 << 20,
             read_fds_max: 64,
             end_min: Offset::ZERO,
             on_fatal: abort,

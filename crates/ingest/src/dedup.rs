@@ -56,7 +56,7 @@ impl Window {
     pub(crate) fn restore(&self, hash: u64, at: UnixMillis) {
         let mut shard = self.shard(hash);
         shard.rotate(at, self.window_ms, self.generation_entries_max);
-        shard.current.insert(hash);
+        shard.remember(hash, self.generation_entries_max);
     }
 
     fn claim(&self, hash: u64, now: UnixMillis) -> Claim {
@@ -74,7 +74,7 @@ impl Window {
     fn settle(&self, hash: u64) {
         let mut shard = self.shard(hash);
         shard.pending.remove(&hash);
-        shard.current.insert(hash);
+        shard.remember(hash, self.generation_entries_max);
     }
 
     fn release(&self, hash: u64) {
@@ -112,6 +112,15 @@ impl Shard {
             self.previous.clear();
         }
         self.since = now;
+    }
+
+    /// The table gets its full size at once: grown step by step, it would leave as much memory
+    /// again behind in pieces that nothing else fits into.
+    fn remember(&mut self, hash: u64, entries_max: usize) {
+        if self.current.capacity() == 0 {
+            self.current.reserve(entries_max);
+        }
+        self.current.insert(hash);
     }
 }
 
