@@ -19,16 +19,17 @@ pub enum Judged {
     Each(Vec<JobResult>),
 }
 
-/// Judges the answer to a request that carried `jobs` jobs. A rule whose program fails on the answer
-/// does not apply.
+/// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. A rule whose
+/// program fails on the answer does not apply.
 pub(crate) fn judge(
     definition: &Definition,
     status: u16,
     headers: &[(String, String)],
     body: &[u8],
     jobs: usize,
+    now_unix_s: u64,
 ) -> Judged {
-    let retry_after_s = retry_after_s(headers);
+    let retry_after_s = retry_after_s(headers, now_unix_s);
     let result = |verdict| job_result(verdict, jobs, retry_after_s);
     let needs_answer = !definition.partials.is_empty() || !definition.responses.is_empty();
     if needs_answer {
@@ -193,9 +194,9 @@ fn default_result(status: u16, jobs: usize, retry_after_s: Option<u64>) -> JobRe
     job_result(verdict, jobs, retry_after_s)
 }
 
-/// Seconds of `Retry-After`. A date is taken relative to the answer's own `Date`: no clock is read,
-/// and the destination's may be wrong.
-fn retry_after_s(headers: &[(String, String)]) -> Option<u64> {
+/// Seconds of `Retry-After`. A date is taken relative to the answer's own `Date`, as the
+/// destination's clock may be wrong; without one, relative to when the answer came (RFC 9110, 6.6.1).
+fn retry_after_s(headers: &[(String, String)], now_unix_s: u64) -> Option<u64> {
     let header = |name: &str| {
         headers
             .iter()
@@ -206,9 +207,25 @@ fn retry_after_s(headers: &[(String, String)]) -> Option<u64> {
     if let Ok(seconds) = text.parse() {
         return Some(seconds);
     }
-    let until = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    let now = chrono::DateTime::parse_from_rfc2822(header("date")?).ok()?;
-    u64::try_from(until.signed_duration_since(now).num_seconds().max(0)).ok()
+    let until = http_date_unix_s(text)?;
+    let now = match header("date").and_then(http_date_unix_s) {
+        Some(date) => date,
+        None => i64::try_from(now_unix_s).ok()?,
+    };
+    u64::try_from(until.saturating_sub(now).max(0)).ok()
+}
+
+/// A date in any of the three forms that a recipient must understand (RFC 9110, 5.6.7).
+fn http_date_unix_s(text: &str) -> Option<i64> {
+    const RFC_850: &str = "%A, %d-%b-%y %H:%M:%S GMT";
+    const ASCTIME: &str = "%a %b %e %H:%M:%S %Y";
+    if let Ok(date) = chrono::DateTime::parse_from_rfc2822(text) {
+        return Some(date.timestamp());
+    }
+    let obsolete = [RFC_850, ASCTIME]
+        .iter()
+        .find_map(|form| chrono::NaiveDateTime::parse_from_str(text, form).ok())?;
+    Some(obsolete.and_utc().timestamp())
 }
 
 #[cfg(test)]

@@ -403,7 +403,8 @@ impl Transformer {
             .map_err(|error| Refusal::rejected(RejectReason::TransformFailed, error.to_string()))
     }
 
-    /// Judges the answer to a request that carried `jobs` jobs. Header names in any case.
+    /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. Header
+    /// names in any case.
     #[must_use]
     pub fn judge(
         &self,
@@ -411,8 +412,9 @@ impl Transformer {
         headers: &[(String, String)],
         body: &[u8],
         jobs: usize,
+        now_unix_s: u64,
     ) -> Judged {
-        judge::judge(&self.definition, status, headers, body, jobs)
+        judge::judge(&self.definition, status, headers, body, jobs, now_unix_s)
     }
 
     /// Places secrets and auth. `message_id` and `now_unix_s` (the attempt's time) go into

@@ -250,10 +250,15 @@ impl Runner {
                     });
                     continue;
                 }
-                judged =
-                    transformer.judge(answer.status, &answer.headers, &answer.body, jobs.len());
+                judged = transformer.judge(
+                    answer.status,
+                    &answer.headers,
+                    &answer.body,
+                    jobs.len(),
+                    Clock::unix().0 / 1_000,
+                );
                 if is_step || judged != Judged::All(JobResult::Delivered) {
-                    report.detail = Cow::Owned(format!("answer {}", answer.status));
+                    report.detail = Cow::Owned(answer.described());
                     return judged;
                 }
             }
@@ -358,6 +363,16 @@ struct Answer {
 }
 
 impl Answer {
+    /// In words, for a person. A wish to be left alone is told as it came, as the scheduler may
+    /// not grant it.
+    fn described(&self) -> String {
+        let wish = self.headers.iter().find(|(name, _)| name == "retry-after");
+        match wish {
+            Some((_, wish)) => format!("answer {}, retry-after {:.64}", self.status, wish),
+            None => format!("answer {}", self.status),
+        }
+    }
+
     fn of(answer: send::Answer) -> Self {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = answer.headers.iter();

@@ -19,7 +19,7 @@ fn the_default_table() {
             425, 429, 431, 500, 501, 502, 503, 504, 505, 507, 520, 525, 526, 529, 599,
         ]
         .map(|status| {
-            let Judged::All(result) = judge(&definition, status, &[], b"", jobs) else {
+            let Judged::All(result) = judge(&definition, status, &[], b"", jobs, 0) else {
                 panic!()
             };
             let told = match result {
@@ -102,10 +102,13 @@ fn the_default_table() {
     .assert_eq(&line(2));
 }
 
+/// Sun, 06 Nov 1994 08:49:27 GMT.
+const NOW_UNIX_S: u64 = 784_111_767;
+
 fn retry_after(value: &str, date: Option<&str>) -> Option<u64> {
     let mut headers = vec![("Retry-After".to_owned(), value.to_owned())];
     headers.extend(date.map(|date| ("date".to_owned(), date.to_owned())));
-    match judge(&plain(), 429, &headers, b"", 1) {
+    match judge(&plain(), 429, &headers, b"", 1, NOW_UNIX_S) {
         Judged::All(JobResult::Failed(Failure::RateLimited { retry_after_s })) => retry_after_s,
         other => panic!("{other:?}"),
     }
@@ -125,7 +128,23 @@ fn retry_after_in_seconds_or_as_a_date() {
         retry_after("Sun, 06 Nov 1994 08:00:00 GMT", Some(date)),
         Some(0)
     );
-    assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", None), None);
+    for text in [
+        "Sun, 06 Nov 1994 08:50:37 GMT",
+        "Sunday, 06-Nov-94 08:50:37 GMT",
+        "Sun Nov  6 08:50:37 1994",
+    ] {
+        assert_eq!(retry_after(text, None), Some(70), "{text}");
+        assert_eq!(retry_after(text, Some(date)), Some(60), "{text}");
+        assert_eq!(retry_after(text, Some("yesterday")), Some(70), "{text}");
+    }
+    for text in [
+        "99999999999999999999999",
+        "1.5",
+        "",
+        "Sun, 99 Nov 1994 08:50:37 GMT",
+    ] {
+        assert_eq!(retry_after(text, Some(date)), None, "{text}");
+    }
 }
 
 const RULES: &str = r#"
@@ -169,7 +188,7 @@ fn check(status: u16, headers: &[(&str, &str)], body: &str, jobs: usize, expecte
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    let judged = judge(&definition, status, &headers, body.as_bytes(), jobs);
+    let judged = judge(&definition, status, &headers, body.as_bytes(), jobs, 0);
     expected.assert_eq(&format!("{judged:?}"));
 }
 
