@@ -222,3 +222,14 @@ fn completions_exist_for_the_usual_shells() {
         assert!(out.contains("dead-letters"), "{shell}");
     }
 }
+
+#[test]
+fn the_example_is_good_with_its_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = include_str!("../../../../examples/fairlane.toml");
+    std::fs::write(dir.path().join("fairlane.toml"), example).unwrap();
+    let (code, out, err) = run(dir.path(), &["check"], "");
+    assert_eq!(code, 0, "{out}{err}");
+    let made = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(made, 1, "looking changes nothing");
+}
