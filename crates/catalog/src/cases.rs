@@ -1,33 +1,26 @@
 //! Recorded cases: what a definition makes of events, and of answers, held against what was written
 //! down. `docs/reference/destination.md` describes the files.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::JobResult;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::compare::differences;
 use crate::definition::Definition;
 use crate::error::Error;
-use crate::events::Identity;
-use crate::finish::FinalRequest;
 use crate::judge::Judged;
-use crate::request::{Body, RequestPlan};
-use crate::transformer::{Entry, Planned, StepResponse, Transformer};
+use crate::play::{NOW_UNIX_S, Outcome, play};
+use crate::transformer::Transformer;
 
 mod file;
 
 use file::{Case, CaseFileText};
-
-/// The attempt's time where a case names none: it shows in signatures.
-const NOW_UNIX_S: u64 = 1_700_000_000;
 
 /// How one case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +56,33 @@ pub fn run_cases(definition: &Arc<Definition>) -> Vec<CaseReport> {
     reports
 }
 
+/// The settings of a definition's first case that has any: good ones, for trying it out.
+#[must_use]
+pub fn example_settings(definition: &Definition) -> Option<BTreeMap<String, Value>> {
+    definition.cases.iter().find_map(|case_file| {
+        let parsed = CaseFileText::parse(&case_file.text).ok()?;
+        let mut cases = parsed.cases().iter();
+        cases.find_map(|case| case.written_settings())
+    })
+}
+
+/// A case whose expectation was written anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blessed {
+    /// `cases/track.json`
+    pub file: String,
+    pub case: String,
+    /// What was expected, if anything was.
+    pub before: Option<Value>,
+    pub after: Value,
+}
+
 /// Writes what comes out of a definition's cases into their files under `dir` (the definition's
-/// folder) as what is expected. Returns the files that changed.
+/// folder) as what is expected. Returns the cases that changed.
 ///
 /// # Errors
 /// A file cannot be read or written, or a case cannot be run at all.
-pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<String>, Error> {
+pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<Blessed>, Error> {
     let mut changed = Vec::new();
     for case_file in &definition.cases {
         let path = dir.join(&case_file.path);
@@ -80,7 +94,17 @@ pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<String>, Er
         for case in parsed.cases_mut() {
             let came = outcome(definition, case)
                 .map_err(|problem| wrong(format!("{}: {problem}", case.name)))?;
+            let before = case.expected().ok();
             case.expect(&came);
+            let after = case.expected().map_err(wrong)?;
+            if before.as_ref() != Some(&after) {
+                changed.push(Blessed {
+                    file: case_file.path.clone(),
+                    case: case.name.clone(),
+                    before: before.as_ref().map(Came::to_value),
+                    after: after.to_value(),
+                });
+            }
         }
         let text = parsed.write();
         if text != case_file.text {
@@ -88,7 +112,6 @@ pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<String>, Er
                 path: path.clone(),
                 problem: problem.to_string(),
             })?;
-            changed.push(case_file.path.clone());
         }
     }
     Ok(changed)
@@ -97,18 +120,25 @@ pub fn bless(definition: &Arc<Definition>, dir: &Path) -> Result<Vec<String>, Er
 /// What came out of a case.
 #[derive(Debug, PartialEq)]
 enum Came {
-    Requests(Vec<Value>),
-    Filtered(String),
-    Rejected(String),
+    Events(Outcome),
     /// Of a response case.
     Result(Value),
+}
+
+impl Came {
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Events(outcome) => outcome.to_value(),
+            Self::Result(result) => json!({ "result": result }),
+        }
+    }
 }
 
 fn run_case(definition: &Arc<Definition>, case: &Case) -> Result<(), String> {
     let came = outcome(definition, case)?;
     let expected = case.expected()?;
     let same = match (&came, &expected) {
-        (Came::Requests(came), Came::Requests(expected)) => {
+        (Came::Events(Outcome::Requests(came)), Came::Events(Outcome::Requests(expected))) => {
             came.len() == expected.len()
                 && came
                     .iter()
@@ -120,20 +150,33 @@ fn run_case(definition: &Arc<Definition>, case: &Case) -> Result<(), String> {
     if same {
         return Ok(());
     }
-    let mut told = String::from("expected:\n");
-    // Writing to a String cannot fail.
-    let _ = write!(told, "{}\ncame:\n{}", show(&expected), show(&came));
-    Err(told)
+    Err(told(&expected, &came))
 }
 
-fn show(came: &Came) -> String {
-    let value = match came {
-        Came::Requests(requests) => json!({ "requests": requests }),
-        Came::Filtered(why) => json!({ "filtered": why }),
-        Came::Rejected(why) => json!({ "rejected": why }),
-        Came::Result(result) => json!({ "result": result }),
+/// What differs, and the whole of what came: the first to see it, the second to write it down.
+fn told(expected: &Came, came: &Came) -> String {
+    let mut told = String::from("expected -> came:\n");
+    for difference in differences(&expected.to_value(), &heard(expected, came)) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(told, "  {difference}");
+    }
+    let whole = serde_json::to_string_pretty(&came.to_value()).unwrap_or_default();
+    let _ = write!(told, "came:\n{whole}");
+    told
+}
+
+/// What came, with only those headers that the case cares for.
+fn heard(expected: &Came, came: &Came) -> Value {
+    let (Came::Events(Outcome::Requests(expected)), Came::Events(Outcome::Requests(came))) =
+        (expected, came)
+    else {
+        return came.to_value();
     };
-    serde_json::to_string_pretty(&value).unwrap_or_default()
+    let mut came = came.clone();
+    for (came, expected) in came.iter_mut().zip(expected) {
+        file::keep_headers(came, expected);
+    }
+    Outcome::Requests(came).to_value()
 }
 
 /// Every member that the case names must be equal; of headers only those it lists.
@@ -174,178 +217,13 @@ fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
         let judged = transformer.judge(response.status, headers, body, jobs, 0);
         return Ok(Came::Result(judged_value(&judged)));
     }
-    let mut run = Run {
-        transformer: &mut transformer,
-        answers: case.responses()?,
-        answered: 0,
-        now_unix_s: case.now.unwrap_or(NOW_UNIX_S),
-        requests: Vec::new(),
-    };
-    run.events(&case.events()?)
-}
-
-/// One event as a line of JSON, and what its connection would send: for `fairlane destination
-/// transform`. Earlier steps' requests are answered with 200 `{}`; a batch holds one event. A line
-/// that ingest would not take is rejected.
-pub fn transform_line(transformer: &mut Transformer, line: &[u8]) -> Value {
-    if let Err(problem) = serde_json::from_slice::<HashMap<String, IgnoredAny>>(line) {
-        return json!({ "rejected": format!("the line is no JSON object: {problem}") });
-    }
-    let mut run = Run {
-        transformer,
-        answers: Vec::new(),
-        answered: 0,
-        now_unix_s: NOW_UNIX_S,
-        requests: Vec::new(),
-    };
-    match run.events(&[Bytes::copy_from_slice(line)]) {
-        Ok(Came::Requests(requests)) => json!({ "requests": requests }),
-        Ok(Came::Filtered(why)) => json!({ "filtered": why }),
-        Ok(Came::Rejected(why)) => json!({ "rejected": why }),
-        Ok(Came::Result(result)) => json!({ "result": result }),
-        Err(problem) => json!({ "rejected": problem }),
-    }
-}
-
-/// Plays events through a transformer, with recorded answers.
-struct Run<'a> {
-    transformer: &'a mut Transformer,
-    answers: Vec<StepResponse>,
-    answered: usize,
-    now_unix_s: u64,
-    requests: Vec<Value>,
-}
-
-impl Run<'_> {
-    fn events(&mut self, events: &[Bytes]) -> Result<Came, String> {
-        let mut entries: Vec<(Entry, String)> = Vec::new();
-        let mut refused = None;
-        for event in events {
-            let id = message_id(event);
-            // The flag of the log is set where it matters: here every event is looked at.
-            let mut planned = self.transformer.event(event, true);
-            loop {
-                match planned {
-                    Planned::Send { requests, then } => {
-                        self.send(&requests, &id);
-                        let Some(state) = then else { break };
-                        let answers = self.answers_to(requests.len());
-                        planned = self.transformer.next_step(state, &answers);
-                    }
-                    Planned::Entry(entry) => {
-                        entries.push((entry, id));
-                        break;
-                    }
-                    other => {
-                        refused = Some(refusal(other));
-                        break;
-                    }
-                }
-            }
-        }
-        while let Some((first, id)) = entries.first() {
-            let (group, id) = (first.group.clone(), id.clone());
-            let of_group = entries.extract_if(.., |(entry, _)| entry.group == group);
-            let of_group = of_group.map(|(entry, _)| entry).collect();
-            match self.transformer.batch(of_group) {
-                Planned::Send { requests, .. } => self.send(&requests, &id),
-                other => refused = Some(refusal(other)),
-            }
-        }
-        Ok(match refused {
-            Some(refused) if self.requests.is_empty() => refused,
-            _ => Came::Requests(std::mem::take(&mut self.requests)),
-        })
-    }
-
-    fn send(&mut self, requests: &[RequestPlan], id: &str) {
-        for request in requests {
-            let final_request = self.transformer.finish(request, id, self.now_unix_s);
-            self.requests
-                .push(request_value(&request.body, &final_request));
-        }
-    }
-
-    fn answers_to(&mut self, requests: usize) -> Vec<StepResponse> {
-        let given = self
-            .answers
-            .iter()
-            .skip(self.answered)
-            .take(requests)
-            .cloned();
-        let mut answers: Vec<StepResponse> = given.collect();
-        self.answered += answers.len();
-        answers.resize_with(requests, || StepResponse {
-            status: 200,
-            headers: Vec::new(),
-            body: Bytes::from_static(b"{}"),
-        });
-        answers
-    }
-}
-
-/// The event's messageId; empty where it has none.
-fn message_id(event: &[u8]) -> String {
-    serde_json::from_slice(event)
-        .map(|identity: Identity<'_>| identity.message_id.into_owned())
-        .unwrap_or_default()
-}
-
-fn refusal(planned: Planned) -> Came {
-    let told = |reason: &str, detail: String| {
-        if detail.is_empty() {
-            reason.to_owned()
-        } else {
-            format!("{reason}: {detail}")
-        }
-    };
-    match planned {
-        Planned::Filtered(reason, detail) => Came::Filtered(told(reason.as_str(), detail)),
-        Planned::Rejected(reason, detail) => Came::Rejected(told(reason.as_str(), detail)),
-        Planned::Send { .. } | Planned::Entry(_) => {
-            Came::Rejected("bad_request: a batch made no request".to_owned())
-        }
-    }
-}
-
-/// A finished request as cases and `transform` show it.
-fn request_value(kind: &Body, request: &FinalRequest) -> Value {
-    let headers: Map<String, Value> = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    let plain = match request
-        .headers
-        .iter()
-        .any(|(name, _)| name == "content-encoding")
-    {
-        true => gunzip(&request.body),
-        false => request.body.to_vec(),
-    };
-    let text = String::from_utf8_lossy(&plain);
-    let parsed = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    let mut shown = Map::new();
-    shown.insert("method".to_owned(), request.method.as_str().into());
-    shown.insert("url".to_owned(), request.url.as_str().into());
-    shown.insert("headers".to_owned(), headers.into());
-    let body = match kind {
-        Body::Empty => Value::Null,
-        Body::Ndjson(_) => text.lines().map(parsed).collect(),
-        Body::Json(_) | Body::Event(_) | Body::Events(_) => parsed(&text),
-        Body::Form(_) | Body::Text(_) => Value::from(text.as_ref()),
-    };
-    if !body.is_null() {
-        shown.insert("body".to_owned(), body);
-    }
-    shown.into()
-}
-
-fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    // Our own output, made a moment ago.
-    let _ = flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain);
-    plain
+    let now_unix_s = case.now.unwrap_or(NOW_UNIX_S);
+    Ok(Came::Events(play(
+        &mut transformer,
+        &case.events()?,
+        &case.responses()?,
+        now_unix_s,
+    )))
 }
 
 fn judged_value(judged: &Judged) -> Value {

@@ -1,5 +1,7 @@
 //! Templates: strings of `destination.toml` with `{{settings.x}}` and `{{secret.x}}` in them.
 
+use std::fmt;
+
 use model::registry::CheckedSettings;
 
 use crate::definition::settings::SettingSpec;
@@ -91,6 +93,17 @@ impl Template {
             }
         }
         Some(out)
+    }
+}
+
+/// As its author wrote it.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Setting(name) => write!(f, "{{{{settings.{name}}}}}"),
+            Part::Secret { name, .. } => write!(f, "{{{{secret.{name}}}}}"),
+        })
     }
 }
 

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod destination;
+
+pub use destination::{
+    DestinationCommand, DiffArgs, DocsArgs, OverlayArgs, TestArgs, TransformArgs, VerifyArgs,
+};
+
 /// Customer-data events in over Segment's HTTP API, a copy of each to every destination: none
 /// lost, none blocked.
 #[derive(Parser, Debug)]
@@ -225,63 +231,6 @@ pub struct ReplayArgs {
     /// Return at once instead of showing the progress.
     #[arg(long)]
     pub detach: bool,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum DestinationCommand {
-    /// All definitions.
-    List {
-        #[command(flatten)]
-        overlay: OverlayArgs,
-        #[arg(long)]
-        json: bool,
-    },
-    /// One definition: its settings and what it sends.
-    Show {
-        #[command(flatten)]
-        overlay: OverlayArgs,
-        id: String,
-    },
-    /// Begin a new definition: writes a folder with a working example.
-    New {
-        id: String,
-        /// Where to put the folder.
-        #[arg(long, default_value = "destinations", value_name = "DIR")]
-        dir: PathBuf,
-    },
-    /// Run the recorded cases of all definitions, or of some.
-    Test {
-        #[command(flatten)]
-        overlay: OverlayArgs,
-        ids: Vec<String>,
-        /// Write what came out into the cases as what is expected (needs --overlay).
-        #[arg(long, requires = "dir")]
-        bless: bool,
-        /// Only cases whose name holds this text.
-        #[arg(long, value_name = "TEXT")]
-        filter: Option<String>,
-    },
-    /// Show what a definition makes of events: NDJSON from standard input, a JSON line for each.
-    Transform {
-        #[command(flatten)]
-        overlay: OverlayArgs,
-        id: String,
-        /// The destination's settings: a JSON object.
-        #[arg(long, value_name = "FILE")]
-        settings: PathBuf,
-    },
-}
-
-#[derive(Args, Debug, Clone)]
-pub struct OverlayArgs {
-    /// A directory with definitions that come before the built-in ones.
-    #[arg(
-        long = "overlay",
-        id = "dir",
-        env = "FAIRLANE_OVERLAY",
-        value_name = "DIR"
-    )]
-    pub overlay: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
         Command::Resume(args) => command::lanes::resume(args),
         Command::DeadLetters(command) => command::dead_letters::run(command),
         Command::Replay(args) => command::replay::run(args),
-        Command::Destination(command) => command::destination::run(command),
+        Command::Destination(command) => match command::destination::run(command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Secret(command) => command::secret::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {

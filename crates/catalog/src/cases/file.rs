@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use super::{Came, Raw};
+use crate::play::{Outcome, WrittenAnswer};
 use crate::transformer::StepResponse;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -44,41 +45,16 @@ pub(super) struct Case {
     result: Option<Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CaseResponse {
-    #[serde(default = "ok")]
-    status: u16,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    body: Value,
-}
-
-fn ok() -> u16 {
-    200
-}
-
-impl From<CaseResponse> for StepResponse {
-    fn from(case: CaseResponse) -> Self {
-        let body = match case.body {
-            Value::Null => String::new(),
-            Value::String(text) => text,
-            tree => tree.to_string(),
-        };
-        Self {
-            status: case.status,
-            headers: case.headers.into_iter().collect(),
-            body: body.into(),
-        }
-    }
-}
-
 impl Case {
     pub(super) fn settings(&self) -> Result<Settings, String> {
         self.settings
             .as_ref()
             .map_or_else(|| Ok(Settings::default()), |raw| read("settings", raw))
+    }
+
+    /// `None` where it has none, or they cannot be read.
+    pub(super) fn written_settings(&self) -> Option<BTreeMap<String, Value>> {
+        read("settings", self.settings.as_ref()?).ok()
     }
 
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
@@ -93,7 +69,7 @@ impl Case {
         let Some(raw) = &self.responses else {
             return Ok(Vec::new());
         };
-        let responses: Vec<CaseResponse> = read("responses", raw)?;
+        let responses: Vec<WrittenAnswer> = read("responses", raw)?;
         Ok(responses.into_iter().map(StepResponse::from).collect())
     }
 
@@ -101,28 +77,31 @@ impl Case {
         let Some(raw) = &self.response else {
             return Ok(None);
         };
-        read("response", raw).map(|response: CaseResponse| Some(response.into()))
+        read("response", raw).map(|response: WrittenAnswer| Some(response.into()))
     }
 
     pub(super) fn expected(&self) -> Result<Came, String> {
-        match (&self.requests, &self.filtered, &self.rejected, &self.result) {
-            (Some(raw), None, None, None) => read("requests", raw).map(Came::Requests),
-            (None, Some(why), None, None) => Ok(Came::Filtered(why.clone())),
-            (None, None, Some(why), None) => Ok(Came::Rejected(why.clone())),
-            (None, None, None, Some(result)) => Ok(Came::Result(result.clone())),
-            _ => Err(
-                "a case expects one of requests, filtered, rejected, result; run `fairlane \
-                      destination test --bless` to fill it in"
-                    .to_owned(),
-            ),
-        }
+        let outcome = match (&self.requests, &self.filtered, &self.rejected, &self.result) {
+            (Some(raw), None, None, None) => read("requests", raw).map(Outcome::Requests)?,
+            (None, Some(why), None, None) => Outcome::Filtered(why.clone()),
+            (None, None, Some(why), None) => Outcome::Rejected(why.clone()),
+            (None, None, None, Some(result)) => return Ok(Came::Result(result.clone())),
+            _ => {
+                return Err(
+                    "a case expects one of requests, filtered, rejected, result; run \
+                            `fairlane destination test --bless` to fill it in"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Came::Events(outcome))
     }
 
     /// Takes what came as what is expected. A request keeps the list of headers that its
     /// predecessor cared for.
     pub(super) fn expect(&mut self, came: &Came) {
         let before = match self.expected() {
-            Ok(Came::Requests(requests)) => requests,
+            Ok(Came::Events(Outcome::Requests(requests))) => requests,
             _ => Vec::new(),
         };
         self.requests = None;
@@ -130,21 +109,22 @@ impl Case {
         self.rejected = None;
         self.result = None;
         match came {
-            Came::Requests(requests) => {
+            Came::Events(Outcome::Requests(requests)) => {
                 let mut requests = requests.clone();
                 for (request, before) in requests.iter_mut().zip(&before) {
                     keep_headers(request, before);
                 }
                 self.requests = to_raw_value(&requests).ok();
             }
-            Came::Filtered(why) => self.filtered = Some(why.clone()),
-            Came::Rejected(why) => self.rejected = Some(why.clone()),
+            Came::Events(Outcome::Filtered(why)) => self.filtered = Some(why.clone()),
+            Came::Events(Outcome::Rejected(why)) => self.rejected = Some(why.clone()),
             Came::Result(result) => self.result = Some(result.clone()),
         }
     }
 }
 
-fn keep_headers(request: &mut Value, before: &Value) {
+/// Leaves of a request's headers those that the other's author cared for.
+pub(super) fn keep_headers(request: &mut Value, before: &Value) {
     let Some(cared) = before.get("headers").and_then(Value::as_object) else {
         if let Some(request) = request.as_object_mut() {
             request.remove("headers");

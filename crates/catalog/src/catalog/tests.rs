@@ -1,58 +1,6 @@
 //! The catalog: embedded, and overlaid.
 
-use std::fmt::Write as _;
-
-use expect_test::expect_file;
-
 use super::*;
-
-/// `docs/destinations.md`, from the definitions.
-fn index() -> String {
-    let mut text = "\
-# Destinations
-
-<!-- Made from destinations/: `UPDATE_EXPECT=1 cargo test -p catalog` writes it anew. -->
-
-Every kind of destination in the binary. `fairlane destination show <id>` tells its settings; the
-folder's README says what is sent for which event. Events of a type that is not listed are filtered.
-Settings in brackets are optional.
-
-| id | what | category | events | settings |
-|---|---|---|---|---|
-"
-    .to_owned();
-    for definition in Catalog::embedded().unwrap().definitions() {
-        let id = definition.id();
-        let events = definition
-            .events()
-            .map_or("all".to_owned(), |events| events.join(", "));
-        let setting = |spec: &crate::SettingSpec| {
-            let name = &spec.name;
-            if spec.required {
-                format!("`{name}`")
-            } else {
-                format!("(`{name}`)")
-            }
-        };
-        let mut settings: Vec<_> = definition.settings().iter().collect();
-        settings.sort_by_key(|spec| !spec.required);
-        let settings: Vec<_> = settings.into_iter().map(setting).collect();
-        writeln!(
-            text,
-            "| [`{id}`](../destinations/{id}/README.md) | {} | {} | {events} | {} |",
-            definition.name(),
-            definition.category(),
-            settings.join(", ")
-        )
-        .unwrap();
-    }
-    text
-}
-
-#[test]
-fn the_index_lists_every_definition() {
-    expect_file!["../../../../docs/destinations.md"].assert_eq(&index());
-}
 
 #[test]
 fn the_embedded_definitions_load() {

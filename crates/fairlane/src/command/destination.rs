@@ -1,37 +1,37 @@
 //! `fairlane destination`: look at the catalog, begin a definition, run its cases, try it.
 
-use std::io::{BufRead as _, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use catalog::{Catalog, Definition, Transformer, bless, run_cases, transform_line};
+use catalog::definition::Folder;
+use catalog::{Catalog, CheckedSettings, Definition, Transformer};
+use model::Settings;
 use serde_json::json;
 
 use crate::cli::{DestinationCommand, OverlayArgs};
 use crate::table;
 
-pub fn run(command: &DestinationCommand) -> anyhow::Result<()> {
+mod diff;
+mod docs;
+mod parallel;
+mod test;
+mod transform;
+mod verify;
+
+pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DestinationCommand::List { overlay, json } => list(&catalog(overlay)?, *json),
-        DestinationCommand::Show { overlay, id } => {
-            let definition = find(&catalog(overlay)?, id)?;
-            show(&definition);
-            Ok(())
-        }
-        DestinationCommand::New { id, dir } => begin(id, dir),
-        DestinationCommand::Test {
-            overlay,
-            ids,
-            bless,
-            filter,
-        } => test(overlay, ids, *bless, filter.as_deref()),
-        DestinationCommand::Transform {
-            overlay,
-            id,
-            settings,
-        } => transform(&find(&catalog(overlay)?, id)?, settings),
+        DestinationCommand::List { overlay, json } => list(&catalog(overlay)?, *json)?,
+        DestinationCommand::Show { overlay, id } => show(find(overlay, id)?.as_ref()),
+        DestinationCommand::New { id, dir } => begin(id, dir)?,
+        DestinationCommand::Test(args) => test::run(args)?,
+        DestinationCommand::Transform(args) => transform::run(args)?,
+        DestinationCommand::Diff(args) => return diff::run(args),
+        DestinationCommand::Docs(args) => docs::run(args)?,
+        DestinationCommand::Verify(args) => verify::run(args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn catalog(args: &OverlayArgs) -> anyhow::Result<Catalog> {
@@ -42,16 +42,70 @@ fn catalog(args: &OverlayArgs) -> anyhow::Result<Catalog> {
     }
 }
 
-fn find(catalog: &Catalog, id: &str) -> anyhow::Result<Arc<Definition>> {
+/// The definition of an id, or of a folder's path (which has a `/` in it).
+fn find(overlay: &OverlayArgs, id: &str) -> anyhow::Result<Arc<Definition>> {
+    if is_path(id) {
+        return from_folder(Path::new(id));
+    }
+    find_in(&catalog(overlay)?, id)
+}
+
+fn is_path(id: &str) -> bool {
+    id.contains('/') || id == "."
+}
+
+fn from_folder(path: &Path) -> anyhow::Result<Arc<Definition>> {
+    // The folder's name is the id: `.` has none.
+    let folder = path
+        .canonicalize()
+        .with_context(|| format!("there is no definition's folder at {}", path.display()))?;
+    Ok(Arc::new(Definition::load(Folder::read(&folder)?)?))
+}
+
+fn find_in(catalog: &Catalog, id: &str) -> anyhow::Result<Arc<Definition>> {
     catalog.get(id).with_context(|| {
         let near = catalog
             .suggest(id)
             .map(|near| format!(", did you mean {near:?}?"));
         format!(
-            "there is no destination {id:?}{} (`fairlane destination list` shows all)",
+            "there is no destination {id:?}{} (`fairlane destination list` shows all; a folder is \
+             given as a path: ./{id})",
             near.unwrap_or_default()
         )
     })
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Settings from a file, checked against their definition.
+fn settings_from(definition: &Definition, path: &Path) -> anyhow::Result<CheckedSettings> {
+    let settings: Settings = serde_json::from_str(&read(path)?)
+        .with_context(|| format!("{} is no JSON object of settings", path.display()))?;
+    check_settings(definition, &settings)
+}
+
+fn check_settings(definition: &Definition, settings: &Settings) -> anyhow::Result<CheckedSettings> {
+    definition.check_settings(settings).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("settings: {}", problems.join("\nsettings: "))
+    })
+}
+
+/// A transformer without a connection's own filter and transform.
+fn transformer(
+    definition: &Arc<Definition>,
+    settings: CheckedSettings,
+) -> anyhow::Result<Transformer> {
+    let names = [definition.name().to_owned(), definition.id().to_owned()];
+    Ok(Transformer::new(
+        Arc::clone(definition),
+        settings,
+        &names,
+        None,
+        None,
+    )?)
 }
 
 fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
@@ -140,85 +194,8 @@ fn begin(id: &str, dir: &Path) -> anyhow::Result<()> {
     }
     println!(
         "{} is begun, and passes its own cases. Next:\n  edit {0}/event.vrl\n  \
-         fairlane destination test {id} --overlay {}\n  docs/reference/destination.md explains the format",
-        folder.display(),
-        dir.display()
+         fairlane destination test {0}\n  docs/reference/destination.md explains the format",
+        folder.display()
     );
-    Ok(())
-}
-
-fn test(
-    overlay: &OverlayArgs,
-    ids: &[String],
-    blessing: bool,
-    filter: Option<&str>,
-) -> anyhow::Result<()> {
-    let catalog = catalog(overlay)?;
-    let chosen: Vec<Arc<Definition>> = if ids.is_empty() {
-        catalog.definitions().cloned().collect()
-    } else {
-        ids.iter()
-            .map(|id| find(&catalog, id))
-            .collect::<Result<_, _>>()?
-    };
-    let (mut passed, mut failed) = (0, 0);
-    for definition in &chosen {
-        if let (true, Some(dir)) = (blessing, &overlay.overlay) {
-            let folder = dir.join(definition.id());
-            if !folder.exists() {
-                bail!(
-                    "{} is not in {}: only an overlay can be blessed",
-                    definition.id(),
-                    dir.display()
-                );
-            }
-            for file in bless(definition, &folder)? {
-                println!("blessed {file}");
-            }
-            continue;
-        }
-        definition.compile()?;
-        for report in run_cases(definition) {
-            if filter.is_some_and(|text| !report.name.contains(text)) {
-                continue;
-            }
-            match report.failure {
-                None => passed += 1,
-                Some(failure) => {
-                    failed += 1;
-                    println!(
-                        "FAILED {}/{}: {}\n{failure}\n",
-                        report.definition, report.file, report.name
-                    );
-                }
-            }
-        }
-    }
-    if failed > 0 {
-        bail!("{failed} cases failed, {passed} passed");
-    }
-    if !blessing {
-        println!("{passed} cases of {} definitions passed", chosen.len());
-    }
-    Ok(())
-}
-
-fn transform(definition: &Arc<Definition>, settings: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(settings)
-        .with_context(|| format!("cannot read {}", settings.display()))?;
-    let settings = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON object of settings", settings.display()))?;
-    let settings = definition.check_settings(&settings).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("settings: {}", problems.join("\nsettings: "))
-    })?;
-    let mut transformer = Transformer::new(Arc::clone(definition), settings, &[], None, None)?;
-    let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.context("cannot read events from standard input")?;
-        if !line.trim().is_empty() {
-            writeln!(out, "{}", transform_line(&mut transformer, line.as_bytes()))?;
-        }
-    }
     Ok(())
 }

@@ -96,7 +96,7 @@ fn nobody_there_is_said_plainly() {
 }
 
 #[test]
-fn destinations_are_listed_begun_tested_and_tried() {
+fn destinations_are_listed_and_tried() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     let (code, out, _) = run(here, &["destination", "list", "--json"], "");
@@ -118,21 +118,6 @@ fn destinations_are_listed_begun_tested_and_tried() {
     ] {
         assert!(ids.contains(&id), "{id} is missing in {ids:?}");
     }
-    let (code, out, err) = run(here, &["destination", "new", "my-service"], "");
-    assert_eq!(code, 0, "{out}{err}");
-    let (code, out, err) = run(
-        here,
-        &[
-            "destination",
-            "test",
-            "my-service",
-            "--overlay",
-            "destinations",
-        ],
-        "",
-    );
-    assert_eq!(code, 0, "a new definition passes its own cases: {out}{err}");
-
     std::fs::write(
         here.join("settings.json"),
         "{\"url\":\"https://hooks.example/x\"}",

@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod delivery;
+mod destination;
 mod faults;
 mod harness;
 mod house;

@@ -1,0 +1,124 @@
+//! `fairlane destination test`: recorded cases, all cores at work.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use catalog::compare::differences;
+use catalog::{CaseReport, Definition, bless, run_cases};
+
+use super::{catalog, find_in, from_folder, is_path, parallel};
+use crate::cli::TestArgs;
+
+/// A definition with its folder, where it has one that can be written to.
+struct Chosen {
+    definition: Arc<Definition>,
+    folder: Option<PathBuf>,
+}
+
+pub fn run(args: &TestArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let chosen = choose(args)?;
+    if args.bless {
+        return chosen.iter().try_for_each(bless_one);
+    }
+    let definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
+    let (mut passed, mut failed) = (0, 0);
+    let reports = parallel::map(&definitions, |definition| reports_of(definition))?;
+    for report in reports.into_iter().flatten() {
+        if !holds(&report, args.filter.as_deref()) {
+            continue;
+        }
+        let Some(failure) = report.failure else {
+            passed += 1;
+            continue;
+        };
+        failed += 1;
+        println!(
+            "FAILED {}/{}: {}\n{failure}\n",
+            report.definition, report.file, report.name
+        );
+    }
+    if failed > 0 {
+        bail!("{failed} cases failed, {passed} passed");
+    }
+    println!(
+        "{passed} cases of {} definitions passed in {:.2} s",
+        definitions.len(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn holds(report: &CaseReport, filter: Option<&str>) -> bool {
+    filter.is_none_or(|text| report.name.contains(text))
+}
+
+fn choose(args: &TestArgs) -> anyhow::Result<Vec<Chosen>> {
+    let overlay = args.overlay.overlay.as_deref();
+    let in_overlay = |definition: Arc<Definition>| Chosen {
+        folder: overlay
+            .map(|dir| dir.join(definition.id()))
+            .filter(|folder| folder.is_dir()),
+        definition,
+    };
+    // A folder given by its path needs nothing of the catalog.
+    if !args.ids.is_empty() && args.ids.iter().all(|id| is_path(id)) {
+        return args.ids.iter().map(|id| at_path(id)).collect();
+    }
+    let catalog = catalog(&args.overlay)?;
+    if args.ids.is_empty() {
+        let all = catalog.definitions().cloned().map(in_overlay);
+        // Only what can be written is blessed.
+        return Ok(all
+            .filter(|one| !args.bless || one.folder.is_some())
+            .collect());
+    }
+    let one = |id: &String| {
+        if is_path(id) {
+            return at_path(id);
+        }
+        find_in(&catalog, id).map(in_overlay)
+    };
+    args.ids.iter().map(one).collect()
+}
+
+fn at_path(id: &str) -> anyhow::Result<Chosen> {
+    Ok(Chosen {
+        definition: from_folder(Path::new(id))?,
+        folder: Some(PathBuf::from(id)),
+    })
+}
+
+fn bless_one(chosen: &Chosen) -> anyhow::Result<()> {
+    let id = chosen.definition.id();
+    let folder = chosen.folder.as_ref().with_context(|| {
+        format!("{id} is built in: give --overlay DIR, or the path of its folder, to bless it")
+    })?;
+    for change in bless(&chosen.definition, folder)? {
+        println!("blessed {id}/{}: {}", change.file, change.case);
+        match &change.before {
+            None => println!("  new: {}", change.after),
+            Some(before) => {
+                for difference in differences(before, &change.after) {
+                    println!("  {difference}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A definition that does not compile is a failed case of its own: the others still run.
+fn reports_of(definition: &Arc<Definition>) -> Vec<CaseReport> {
+    let Err(error) = definition.compile() else {
+        return run_cases(definition);
+    };
+    vec![CaseReport {
+        definition: definition.id().to_owned(),
+        file: "(programs)".to_owned(),
+        name: "(compile)".to_owned(),
+        failure: Some(error.to_string()),
+    }]
+}

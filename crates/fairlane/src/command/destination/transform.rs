@@ -1,0 +1,28 @@
+//! `fairlane destination transform`: what a definition makes of events.
+
+use std::io::{BufRead as _, Write as _};
+
+use anyhow::Context as _;
+use catalog::{parse_answers, play_line};
+
+use super::{find, read, settings_from, transformer};
+use crate::cli::TransformArgs;
+
+pub fn run(args: &TransformArgs) -> anyhow::Result<()> {
+    let definition = find(&args.overlay, &args.id)?;
+    let answers = match &args.responses {
+        None => Vec::new(),
+        Some(path) => parse_answers(&read(path)?)
+            .map_err(|problem| anyhow::anyhow!("{}: {problem}", path.display()))?,
+    };
+    let mut transformer = transformer(&definition, settings_from(&definition, &args.settings)?)?;
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("cannot read events from standard input")?;
+        if !line.trim().is_empty() {
+            let outcome = play_line(&mut transformer, line.as_bytes(), &answers);
+            writeln!(out, "{}", outcome.to_value())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,570 @@
+//! `fairlane destination verify`: definitions held against facts, which are events with the requests
+//! that are known to be right for them.
+//!
+//! A request is equal where method, URL (parameters in any order), every header that the fact names
+//! and the body are: as JSON (keys in any order, `1` is `1.0`), as pairs where it is a form.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use catalog::compare::{Difference, differences};
+use catalog::{Definition, Outcome, Transformer, play_line};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{catalog, check_settings, find_in, parallel, read, transformer};
+use crate::cli::VerifyArgs;
+use crate::table;
+
+#[derive(Deserialize)]
+struct Facts {
+    #[serde(default)]
+    example_settings: BTreeMap<String, Value>,
+    #[serde(default)]
+    cases: Vec<FactCase>,
+}
+
+#[derive(Deserialize)]
+struct FactCase {
+    name: String,
+    #[serde(default)]
+    via: String,
+    /// A case without one shows a request's shape, not an event's.
+    event: Option<Value>,
+    #[serde(default)]
+    answers: Vec<FactAnswer>,
+}
+
+#[derive(Deserialize)]
+struct FactAnswer {
+    #[serde(default)]
+    requests: Vec<FactRequest>,
+}
+
+#[derive(Deserialize)]
+struct FactRequest {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    json: Option<Value>,
+    form: Option<Value>,
+    body: Option<Value>,
+}
+
+/// How one definition fared.
+#[derive(Default)]
+struct Score {
+    id: String,
+    /// Requests; and cases in which rightly none is made.
+    equal: usize,
+    different: usize,
+    /// Requests that are not made at all.
+    missing: usize,
+    /// Requests that no fact knows.
+    extra: usize,
+    unknown_settings: Vec<String>,
+    /// The definition could not be run at all.
+    problem: Option<String>,
+    notes: Vec<Note>,
+}
+
+/// One request, or case, that is not as it should be.
+struct Note {
+    case: String,
+    what: String,
+    differences: Vec<Difference>,
+}
+
+pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    let catalog = catalog(&args.overlay)?;
+    let mut defined = Vec::new();
+    let mut undefined = Vec::new();
+    for id in chosen(args)? {
+        let facts: Facts = serde_json::from_str(&read(&args.facts.join(format!("{id}.json")))?)
+            .with_context(|| format!("{id}.json holds no facts"))?;
+        match catalog.get(&id) {
+            Some(definition) => defined.push((definition, facts)),
+            None if args.ids.is_empty() => undefined.push(id),
+            None => drop(find_in(&catalog, &id)?),
+        }
+    }
+    let scores = parallel::map(&defined, |(definition, facts)| score(definition, facts))?;
+    if args.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&as_json(&scores, &undefined))?
+        );
+    } else {
+        show(&scores, &undefined, args.verbose);
+    }
+    let off = scores.iter().filter(|score| !score.is_right()).count();
+    if args.strict && off > 0 {
+        bail!(
+            "{off} of {} definitions differ from the facts",
+            scores.len()
+        );
+    }
+    Ok(())
+}
+
+fn chosen(args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
+    if !args.ids.is_empty() {
+        return Ok(args.ids.clone());
+    }
+    let entries = std::fs::read_dir(&args.facts)
+        .with_context(|| format!("cannot read {}", args.facts.display()))?;
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(id) = Path::new(&name).file_stem()
+            && name.ends_with(".json")
+        {
+            ids.push(id.to_string_lossy().into_owned());
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+impl Score {
+    fn is_right(&self) -> bool {
+        self.problem.is_none() && self.different + self.missing + self.extra == 0
+    }
+}
+
+fn score(definition: &Arc<Definition>, facts: &Facts) -> Score {
+    let mut score = Score {
+        id: definition.id().to_owned(),
+        ..Score::default()
+    };
+    let settings = settings_of(definition, facts, &mut score.unknown_settings);
+    let made = check_settings(definition, &settings)
+        .and_then(|settings| transformer(definition, settings));
+    let mut transformer = match made {
+        Ok(transformer) => transformer,
+        Err(error) => {
+            score.problem = Some(format!("{error:#}"));
+            let wanted = facts.cases.iter().filter(|case| case.event.is_some());
+            score.missing = wanted.map(|case| case.requests().count()).sum();
+            return score;
+        }
+    };
+    for case in &facts.cases {
+        if let Some(event) = &case.event {
+            score.play(&mut transformer, case, event);
+        }
+    }
+    score
+}
+
+/// The facts' settings under the definition's names. What the definition does not know is left out.
+fn settings_of(
+    definition: &Definition,
+    facts: &Facts,
+    unknown: &mut Vec<String>,
+) -> model::Settings {
+    let known: HashSet<&str> = definition
+        .settings()
+        .iter()
+        .map(|spec| spec.name.as_str())
+        .collect();
+    let mut settings = BTreeMap::new();
+    for (name, value) in &facts.example_settings {
+        let name = snake_case(name);
+        if known.contains(name.as_str()) {
+            settings.insert(name, value.clone());
+        } else {
+            unknown.push(name);
+        }
+    }
+    // The facts' own sender had one from elsewhere.
+    let token = "access_token";
+    if definition
+        .settings()
+        .iter()
+        .any(|spec| spec.name == token && spec.required)
+    {
+        settings
+            .entry(token.to_owned())
+            .or_insert_with(|| json!("tok"));
+    }
+    settings.into()
+}
+
+/// `accountID` and `Account ID` are `account_id`.
+fn snake_case(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut out = String::with_capacity(name.len() + 4);
+    for (index, c) in chars.iter().enumerate() {
+        if c.is_whitespace() || *c == '-' {
+            out.push('_');
+            continue;
+        }
+        let before = index.checked_sub(1).and_then(|index| chars.get(index));
+        let after = chars.get(index + 1);
+        let begins = c.is_ascii_uppercase()
+            && before.is_some_and(|before| {
+                before.is_ascii_lowercase()
+                    || before.is_ascii_digit()
+                    || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
+            });
+        if begins {
+            out.push('_');
+        }
+        out.extend(c.to_lowercase());
+    }
+    out
+}
+
+impl FactCase {
+    fn requests(&self) -> impl Iterator<Item = &FactRequest> {
+        self.answers.iter().flat_map(|answer| &answer.requests)
+    }
+}
+
+impl Score {
+    fn play(&mut self, transformer: &mut Transformer, case: &FactCase, event: &Value) {
+        let name = format!("{} ({})", case.name, case.via);
+        let (made, why) = match play_line(transformer, event.to_string().as_bytes(), &[]) {
+            Outcome::Requests(requests) => (requests, String::new()),
+            Outcome::Filtered(why) => (Vec::new(), format!(": filtered, {why}")),
+            Outcome::Rejected(why) => (Vec::new(), format!(": rejected, {why}")),
+        };
+        let mut made: Vec<Value> = made;
+        let mut left: Vec<&FactRequest> = Vec::new();
+        let wanted: Vec<&FactRequest> = case.requests().collect();
+        if wanted.is_empty() && made.is_empty() {
+            self.equal += 1;
+        }
+        // Equal ones are paired first: their order does not matter.
+        for fact in wanted {
+            match made
+                .iter()
+                .position(|made| fact.differences(made).is_empty())
+            {
+                Some(index) => {
+                    made.remove(index);
+                    self.equal += 1;
+                }
+                None => left.push(fact),
+            }
+        }
+        let mut made = made.into_iter();
+        for fact in left {
+            let (what, differences) = match made.next() {
+                Some(made) => {
+                    self.different += 1;
+                    ("wanted -> made".to_owned(), fact.differences(&made))
+                }
+                None => {
+                    self.missing += 1;
+                    (
+                        format!("missing{why}: {} {}", fact.method, fact.url),
+                        Vec::new(),
+                    )
+                }
+            };
+            self.notes.push(Note {
+                case: name.clone(),
+                what,
+                differences,
+            });
+        }
+        for extra in made {
+            self.extra += 1;
+            self.notes.push(Note {
+                case: name.clone(),
+                what: format!("not wanted: {extra}"),
+                differences: Vec::new(),
+            });
+        }
+    }
+}
+
+impl FactRequest {
+    /// Where a request that was made differs from this one.
+    fn differences(&self, made: &Value) -> Vec<Difference> {
+        differences(&self.comparable(made), &comparable_made(self, made))
+    }
+
+    fn comparable(&self, made: &Value) -> Value {
+        let headers: Map<String, Value> = self
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let name = name.to_ascii_lowercase();
+                let value = header(&name, value);
+                (name, value)
+            })
+            .collect();
+        let body = if let Some(json) = &self.json {
+            plain_numbers(json.clone())
+        } else if let Some(form) = &self.form {
+            form_pairs(form)
+        } else {
+            match &self.body {
+                // Lines of JSON are shown as a list.
+                Some(Value::String(text)) if made.get("body").is_some_and(Value::is_array) => {
+                    text.lines().map(parsed).collect()
+                }
+                Some(Value::String(text)) => parsed(text),
+                Some(other) => plain_numbers(other.clone()),
+                None => Value::Null,
+            }
+        };
+        json!({"method": self.method, "url": url_parts(&self.url), "headers": headers, "body": body})
+    }
+}
+
+/// A request that was made, in the same shape: only the headers that the fact names.
+fn comparable_made(fact: &FactRequest, made: &Value) -> Value {
+    let text = |key: &str| made.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut headers = Map::new();
+    for name in fact.headers.keys() {
+        let name = name.to_ascii_lowercase();
+        let value = made.get("headers").and_then(|headers| headers.get(&name));
+        if let Some(value) = value.and_then(Value::as_str) {
+            let value = header(&name, value);
+            headers.insert(name, value);
+        }
+    }
+    let body = match made.get("body") {
+        None => Value::Null,
+        Some(Value::String(text)) if fact.form.is_some() => {
+            let pairs = url::form_urlencoded::parse(text.as_bytes());
+            sorted(
+                pairs
+                    .map(|(name, value)| json!([name, parsed(&value)]))
+                    .collect(),
+            )
+        }
+        Some(Value::String(text)) if fact.json.is_none() => parsed(text),
+        Some(body) => plain_numbers(body.clone()),
+    };
+    json!({"method": text("method"), "url": url_parts(text("url")), "headers": headers, "body": body})
+}
+
+/// A content type is the same with other parameters (`charset`).
+fn header(name: &str, value: &str) -> Value {
+    match name {
+        "content-type" => value.split(';').next().unwrap_or_default().trim().into(),
+        _ => value.into(),
+    }
+}
+
+fn url_parts(text: &str) -> Value {
+    let Ok(url) = Url::parse(text) else {
+        return text.into();
+    };
+    let query = url.query_pairs().map(|(name, value)| json!([name, value]));
+    let query = sorted(query.collect());
+    let mut place = url.clone();
+    place.set_query(None);
+    place.set_fragment(None);
+    json!({"place": place.as_str(), "query": query})
+}
+
+fn form_pairs(form: &Value) -> Value {
+    let text = |value: &Value| match value {
+        Value::String(text) => parsed(text),
+        other => plain_numbers(other.clone()),
+    };
+    let pairs = match form {
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| json!([name, text(value)]))
+            .collect(),
+        Value::Array(pairs) => pairs
+            .iter()
+            .map(|pair| match pair.as_array().map(Vec::as_slice) {
+                Some([name, value]) => json!([name, text(value)]),
+                _ => pair.clone(),
+            })
+            .collect(),
+        Value::String(text) => url::form_urlencoded::parse(text.as_bytes())
+            .map(|(name, value)| json!([name, parsed(&value)]))
+            .collect(),
+        other => return other.clone(),
+    };
+    sorted(pairs)
+}
+
+fn sorted(mut pairs: Vec<Value>) -> Value {
+    pairs.sort_by_key(ToString::to_string);
+    pairs.into()
+}
+
+/// JSON where it is an object or a list, else the text.
+fn parsed(text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.is_object() || value.is_array() => plain_numbers(value),
+        _ => text.into(),
+    }
+}
+
+/// `1.0` is `1`.
+fn plain_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            // Written without a fraction, and parsed again: no cast that could cut it off.
+            Some(float) if number.is_f64() && float.fract() == 0.0 => {
+                let whole: Result<i64, _> = format!("{float:.0}").parse();
+                whole.map_or(Value::Number(number), Value::from)
+            }
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(plain_numbers).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, plain_numbers(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+fn show(scores: &[Score], undefined: &[String], verbose: bool) {
+    for score in scores {
+        if let Some(problem) = &score.problem {
+            println!("{}: {problem}\n", score.id);
+        }
+        if !score.unknown_settings.is_empty() {
+            println!(
+                "{}: settings of the facts that the definition has not: {}\n",
+                score.id,
+                score.unknown_settings.join(", ")
+            );
+        }
+        for note in score.notes.iter().filter(|_| verbose) {
+            println!("{} / {}: {}", score.id, note.case, note.what);
+            for difference in &note.differences {
+                println!("    {difference}");
+            }
+            println!();
+        }
+    }
+    let row = |score: &Score| {
+        let counts = [score.equal, score.different, score.missing, score.extra];
+        std::iter::once(score.id.clone())
+            .chain(counts.map(|count| count.to_string()))
+            .collect()
+    };
+    let mut rows: Vec<Vec<String>> = scores.iter().map(row).collect();
+    rows.push(row(&total(scores)));
+    let head = ["DESTINATION", "EQUAL", "DIFFERENT", "MISSING", "EXTRA"];
+    print!("{}", table::layout(&head, &rows));
+    if !undefined.is_empty() {
+        println!(
+            "\n{} of the facts have no definition: {}",
+            undefined.len(),
+            undefined.join(", ")
+        );
+    }
+}
+
+fn total(scores: &[Score]) -> Score {
+    let sum = |count: fn(&Score) -> usize| scores.iter().map(count).sum();
+    Score {
+        id: format!("all {}", scores.len()),
+        equal: sum(|score| score.equal),
+        different: sum(|score| score.different),
+        missing: sum(|score| score.missing),
+        extra: sum(|score| score.extra),
+        ..Score::default()
+    }
+}
+
+fn as_json(scores: &[Score], undefined: &[String]) -> Value {
+    let one = |score: &Score| {
+        let notes: Vec<Value> = score
+            .notes
+            .iter()
+            .map(|note| {
+                let places: Vec<String> =
+                    note.differences.iter().map(ToString::to_string).collect();
+                json!({"case": note.case, "what": note.what, "differences": places})
+            })
+            .collect();
+        json!({
+            "id": score.id, "equal": score.equal, "different": score.different,
+            "missing": score.missing, "extra": score.extra, "problem": score.problem,
+            "unknown_settings": score.unknown_settings, "notes": notes,
+        })
+    };
+    let total = total(scores);
+    json!({
+        "destinations": scores.iter().map(one).collect::<Vec<_>>(),
+        "equal": total.equal, "different": total.different,
+        "missing": total.missing, "extra": total.extra,
+        "undefined": undefined,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(value: Value) -> FactRequest {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn names_become_snake_case() {
+        for (name, snake) in [
+            ("apiKey", "api_key"),
+            ("accountID", "account_id"),
+            ("APIKey", "api_key"),
+            ("Account Name", "account_name"),
+            ("sdk_key", "sdk_key"),
+            ("oauth2Token", "oauth2_token"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
+
+    #[test]
+    fn what_means_the_same_is_equal() {
+        let wanted = fact(json!({"method": "POST", "url": "https://a.example?b=2&a=1",
+            "headers": {"Content-Type": "application/json"}, "json": {"n": 1.0, "m": [2]}}));
+        let made = json!({"method": "POST", "url": "https://a.example/?a=1&b=2",
+            "headers": {"content-type": "application/json; charset=utf-8", "x-more": "1"},
+            "body": {"m": [2], "n": 1}});
+        assert_eq!(wanted.differences(&made), []);
+        let form = fact(json!({"method": "POST", "url": "https://a.example/",
+            "form": {"b": "{\"x\": 1}", "a": "1 2"}}));
+        let made = json!({"method": "POST", "url": "https://a.example/",
+            "body": "a=1+2&b=%7B%22x%22%3A1.0%7D"});
+        assert_eq!(form.differences(&made), []);
+        let lines = fact(json!({"method": "POST", "url": "https://a.example/",
+            "body": "{\"a\":1}\n{\"b\":2}\n"}));
+        let made = json!({"method": "POST", "url": "https://a.example/",
+            "body": [{"a": 1}, {"b": 2}]});
+        assert_eq!(lines.differences(&made), []);
+    }
+
+    #[test]
+    fn what_differs_is_told_by_its_place() {
+        let wanted = fact(json!({"method": "PUT", "url": "https://a.example/x?q=1",
+            "headers": {"authorization": "Bearer t"}, "json": {"n": 1, "text": "1"}}));
+        let made = json!({"method": "POST", "url": "https://a.example/x?q=2",
+            "headers": {}, "body": {"n": "1", "text": 1}});
+        let told: Vec<String> = wanted
+            .differences(&made)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "body.n: 1 -> \"1\"",
+                "body.text: \"1\" -> 1",
+                "headers.authorization: \"Bearer t\" -> nothing",
+                "method: \"PUT\" -> \"POST\"",
+                "url.query[0][1]: \"1\" -> \"2\"",
+            ]
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! `fairlane destination` as an author of a definition uses it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::run;
+
+/// A directory with a definition `mine`, fresh from `destination new`, and settings for it.
+fn begun() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = run(dir.path(), &["destination", "new", "mine"], "");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("fairlane destination test destinations/mine"),
+        "{out}"
+    );
+    std::fs::write(dir.path().join("settings.json"), "{\"api_key\":\"k\"}").unwrap();
+    dir
+}
+
+fn change(dir: &Path, file: &str, from: &str, to: &str) {
+    let path = dir.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{file} has no {from}");
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_folder_is_tested_by_its_path_and_blessing_tells_what_changed() {
+    let dir = begun();
+    let here = dir.path();
+    let test = ["destination", "test", "destinations/mine"];
+    let (code, out, err) = run(here, &test, "");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("cases of 1 definitions passed in "), "{out}");
+    let (code, out, _) = run(
+        &here.join("destinations/mine"),
+        &["destination", "test", "."],
+        "",
+    );
+    assert_eq!(code, 0, "{out}");
+
+    change(
+        here,
+        "destinations/mine/event.vrl",
+        "/v1/events",
+        "/v2/events",
+    );
+    let (code, out, _) = run(here, &test, "");
+    assert_ne!(code, 0);
+    assert!(out.contains("requests[0].url: "), "{out}");
+    let (code, out, err) = run(here, &[&test[..], &["--bless"]].concat(), "");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("blessed mine/cases/") && out.contains("/v1/events\" -> \"https://"),
+        "{out}"
+    );
+    assert_eq!(run(here, &test, "").0, 0);
+
+    change(
+        here,
+        "destinations/mine/event.vrl",
+        "name = if",
+        "name = iff",
+    );
+    let (code, out, _) = run(here, &test, "");
+    assert_ne!(code, 0);
+    assert!(out.contains("event.vrl:2"), "{out}");
+    let (code, _, err) = run(here, &["destination", "test", "webhook", "--bless"], "");
+    assert_ne!(code, 0);
+    assert!(err.contains("webhook is built in"), "{err}");
+    let (_, _, err) = run(here, &["destination", "test", "mine"], "");
+    assert!(err.contains("a folder is given as a path: ./mine"), "{err}");
+}
+
+#[test]
+fn a_diff_tells_what_a_change_would_send_differently() {
+    let dir = begun();
+    let here = dir.path();
+    let events = "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"messageId\":\"m\"}\n\n\
+                  {\"type\":\"page\",\"userId\":\"u\"}\n";
+    std::fs::write(here.join("events.ndjson"), events).unwrap();
+    let copied = |name: &str| {
+        let (code, ..) = run(here, &["destination", "new", "mine", "--dir", name], "");
+        assert_eq!(code, 0);
+    };
+    copied("old");
+    copied("new");
+    let diff = [
+        "destination",
+        "diff",
+        "old",
+        "new",
+        "--events",
+        "events.ndjson",
+    ];
+    let (code, out, err) = run(here, &diff, "");
+    assert_eq!((code, out.as_str()), (0, "same: mine\n"), "{err}");
+
+    change(
+        here,
+        "new/mine/event.vrl",
+        "\"user\": .event.userId,",
+        "\"who\": .event.userId,",
+    );
+    run(here, &["destination", "new", "more", "--dir", "new"], "");
+    let (code, out, _) = run(here, &diff, "");
+    assert_eq!(code, 1, "{out}");
+    assert_eq!(
+        out,
+        "different: mine\n  event of line 1\n    requests[0].body.user: \"u\" -> nothing\n    \
+         requests[0].body.who: nothing -> \"u\"\nadded: more\n"
+    );
+    let (code, out, _) = run(here, &[&diff[..], &["--json"]].concat(), "");
+    assert_eq!(code, 1);
+    let changes: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        changes[0]["events"][0]["differences"][1]["new"], "u",
+        "{changes}"
+    );
+    assert_eq!(changes[1], json!({"id": "more", "change": "added"}));
+
+    let settings = here.join("by-id.json");
+    std::fs::write(&settings, "{\"mine\": {}}").unwrap();
+    let (code, out, _) = run(
+        here,
+        &[&diff[..], &["--settings", "by-id.json"]].concat(),
+        "",
+    );
+    assert_eq!(code, 2, "as diff(1) has it for trouble");
+    assert!(out.contains("api_key: is required"), "{out}");
+    let (code, _, err) = run(
+        here,
+        &["destination", "diff", "old", "none", "--events", "x"],
+        "",
+    );
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn definitions_are_held_against_facts() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::create_dir(here.join("facts")).unwrap();
+    let request = |user: &str| {
+        json!({"method": "POST", "url": "https://api.mine.example/v1/events",
+            "headers": {"Authorization": "Bearer s1", "content-type": "application/json"},
+            "json": {"user": user, "name": "E"}})
+    };
+    let case = |name: &str, requests: Value| {
+        json!({"name": name, "via": "presets", "answers": [{"requests": requests}],
+            "event": {"type": "track", "event": "E", "userId": "u"}})
+    };
+    let facts = json!({"example_settings": {"apiKey": "s1", "region": "eu"}, "cases": [
+        case("right", json!([request("u")])),
+        case("wrong", json!([request("other")])),
+        case("too few", json!([request("u"), request("u")])),
+        {"name": "no event", "via": "literal mapping", "answers": [{"requests": [request("x")]}]},
+        {"name": "filtered", "via": "presets", "event": {"type": "page"}, "answers": []},
+        {"name": "extra", "via": "presets", "answers": [],
+            "event": {"type": "track", "event": "E", "userId": "u"}},
+    ]});
+    std::fs::write(here.join("facts/mine.json"), facts.to_string()).unwrap();
+    std::fs::write(here.join("facts/unknown.json"), "{}").unwrap();
+    let program = "{\"body\": {\"user\": .event.userId, \"name\": .event.event},\n\
+                   \"url\": \"https://api.mine.example/v1/events\"}\n";
+    std::fs::write(here.join("destinations/mine/event.vrl"), program).unwrap();
+
+    let verify = [
+        "destination",
+        "verify",
+        "facts",
+        "--overlay",
+        "destinations",
+    ];
+    let (code, out, err) = run(here, &verify, "");
+    assert_eq!(code, 0, "{err}");
+    let line = |out: &str| -> Vec<String> {
+        let line = out.lines().find(|line| line.starts_with("mine ")).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(line(&out), ["mine", "3", "1", "1", "1"], "{out}");
+    assert!(
+        out.contains("that the definition has not: region") && out.contains("definition: unknown"),
+        "{out}"
+    );
+    let (_, out, _) = run(here, &[&verify[..], &["mine", "--verbose"]].concat(), "");
+    assert!(out.contains("body.user: \"other\" -> \"u\""), "{out}");
+    let (code, out, _) = run(here, &[&verify[..], &["--strict", "--json"]].concat(), "");
+    assert_eq!(code, 1);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["destinations"][0]["missing"], 1, "{report}");
+}
+
+#[test]
+fn later_steps_are_tried_with_given_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    std::fs::write(here.join("settings.json"), "{\"access_token\":\"t\"}").unwrap();
+    let found = json!([{"body": {"type": "list", "data": [{"id": "c1"}], "total_count": 1}}]);
+    std::fs::write(here.join("found.json"), found.to_string()).unwrap();
+    let event = "{\"type\":\"identify\",\"userId\":\"u\",\"messageId\":\"m\",\"traits\":{}}\n";
+    let transform = [
+        "destination",
+        "transform",
+        "intercom",
+        "--settings",
+        "settings.json",
+    ];
+    let (code, out, err) = run(here, &transform, event);
+    assert_eq!(code, 0, "{err}");
+    let without: Value = serde_json::from_str(&out).unwrap();
+    let (code, out, err) = run(
+        here,
+        &[&transform[..], &["--responses", "found.json"]].concat(),
+        event,
+    );
+    assert_eq!(code, 0, "{err}");
+    let with: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(without["requests"][0], with["requests"][0]);
+    assert_ne!(
+        without["requests"][1], with["requests"][1],
+        "the answer decides: {with}"
+    );
+    std::fs::write(here.join("found.json"), "{}").unwrap();
+    let (code, _, err) = run(
+        here,
+        &[&transform[..], &["--responses", "found.json"]].concat(),
+        event,
+    );
+    assert_ne!(code, 0);
+    assert!(err.contains("found.json"), "{err}");
+}
