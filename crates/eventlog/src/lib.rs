@@ -228,7 +228,7 @@ impl EventLog {
     /// segments that are older than the age limit, settled or not; and, while the log is over its
     /// byte limit, settled ones; always from the oldest on. Also tries again whatever a full disk
     /// has made fail. Call it every few seconds: `now` counts for at most five minutes a call, so
-    /// that a wall clock which jumps removes nothing. Blocks.
+    /// that a wall clock which jumps, or is wrong at the start, removes nothing. Blocks.
     ///
     /// # Errors
     /// [`Error::Io`]: what was not removed now will be by a later call, or at the next start.

@@ -111,6 +111,9 @@ impl LocalLog {
             .quarantined
             .into_iter()
             .for_each(|range| damage.note(range));
+        let newest = sealed.iter().map(|segment| segment.received_max);
+        let newest = newest.chain([active.index.received_max]).max();
+        let received_last = newest.filter(|&at| at > 0).map(UnixMillis);
         let shared = Arc::new(Shared {
             queue: Queue::new(options.commit_queue_bytes_max),
             desk: Desk::new(spares, spare_number_next, options.reserved_segments),
@@ -122,7 +125,7 @@ impl LocalLog {
             totals: Mutex::new(totals),
             damage: Mutex::new(damage),
             epoch_next: AtomicU64::new(recovered.epoch_next),
-            trim: Mutex::new(SteadyClock::new(now)),
+            trim: Mutex::new(SteadyClock::new(now, received_last)),
             settled: AtomicU64::new(0),
             view: RwLock::new(View {
                 sealed: Arc::new(sealed),

@@ -1,7 +1,8 @@
 //! The log's directory: its lock, its names, and file descriptors kept in reserve.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ impl FileKind {
 /// moment longer than its log is open.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const NAME_DIGITS: usize = 20;
+const FILE_MODE: u32 = 0o600;
 
 impl Dir {
     /// Makes the directory if only itself is missing, and locks it.
@@ -71,7 +73,8 @@ impl Dir {
     /// # Errors
     /// [`Error::Locked`], [`Error::NotADirectory`], [`Error::NotWritable`] say what to do.
     pub(crate) fn open(path: &Path, reserve_max: usize) -> Result<Self, Error> {
-        match std::fs::create_dir(path) {
+        // What customers do is nobody else's business on this machine.
+        match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {
                 let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
                 let parent = parent.unwrap_or(Path::new("."));
@@ -88,6 +91,7 @@ impl Dir {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(FILE_MODE)
             .open(&lock_path);
         let lock = lock.map_err(|source| not_writable(path, source))?;
         let deadline = Instant::now() + LOCK_PATIENCE;
@@ -173,6 +177,7 @@ impl Dir {
                 .write(true)
                 .create(true)
                 .truncate(true)
+                .mode(FILE_MODE)
                 .open(path)
         })
     }

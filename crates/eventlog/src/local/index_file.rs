@@ -189,3 +189,6 @@ fn read_whole(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

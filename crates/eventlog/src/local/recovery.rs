@@ -9,6 +9,7 @@ mod inventory;
 mod relog;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
 
 use model::{Offset, SourceId, UnixMillis};
@@ -194,7 +195,8 @@ impl Recovery<'_> {
             _ => {}
         }
         let totals = rebuild::totals_before(self.dir, found.key.first)?;
-        let scan = scan::scan(&found.file, found.header(), totals);
+        let file = found.open(self.dir)?;
+        let scan = scan::scan(&file, found.header(), totals);
         let scan = scan.map_err(Error::io("read", &found.path))?;
         for range in &scan.damaged {
             self.quarantine(range.clone());
@@ -202,15 +204,15 @@ impl Recovery<'_> {
         self.report.torn_bytes = scan.torn_bytes;
         self.report.clean = scan.sealed;
         if scan.sealed && scan.damaged.is_empty() && found.bytes == found.bytes_made {
-            return Ok(self.go_on(found, scan));
+            return Ok(self.go_on(found, file, scan));
         }
-        relog::relog(self, &found, scan)
+        relog::relog(self, &found, &file, scan)
     }
 
     /// Appends go on behind the seal of the last run.
-    fn go_on(&self, found: Found, scan: Scan) -> (Active, Target) {
+    fn go_on(&self, found: Found, file: Arc<File>, scan: Scan) -> (Active, Target) {
         let target = Target {
-            file: Arc::clone(&found.file),
+            file: Arc::clone(&file),
             mark: found.key.mark(),
             first: found.key.first,
             bytes: found.bytes,
@@ -220,11 +222,7 @@ impl Recovery<'_> {
             sealed: true,
         };
         let Found {
-            key,
-            path,
-            file,
-            bytes,
-            ..
+            key, path, bytes, ..
         } = found;
         let tail = Tail::new(self.options.tail_cache_bytes_max);
         let active = Active {

@@ -20,8 +20,8 @@ use crate::local::segment::Spare;
 use crate::local::shared::Shared;
 use crate::report::Trimmed;
 
-/// A wall clock that cannot jump far ahead: a clock set wrong for a moment must not make all
-/// segments old enough to be removed.
+/// A wall clock that cannot jump far ahead: a clock set wrong, for a moment or at a start, must not
+/// make all segments old enough to be removed. After a long stop it needs a while to catch up.
 #[derive(Debug)]
 pub(crate) struct SteadyClock(UnixMillis);
 
@@ -29,8 +29,10 @@ impl SteadyClock {
     /// The most that one look at the clock can add.
     const STEP_MS_MAX: u64 = 5 * 60 * 1_000;
 
-    pub(crate) fn new(now: UnixMillis) -> Self {
-        Self(now)
+    /// `received_last`: when the newest record was received, which has been, whatever the clock
+    /// says now.
+    pub(crate) fn new(now: UnixMillis, received_last: Option<UnixMillis>) -> Self {
+        Self(received_last.unwrap_or(now))
     }
 
     pub(crate) fn advance(&mut self, now: UnixMillis) -> UnixMillis {

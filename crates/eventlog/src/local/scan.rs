@@ -171,8 +171,7 @@ impl Scanner<'_> {
             let stored = record::stored_bytes(usize::try_from(found.header.length).unwrap_or(0));
             at = marked + to_u64(stored);
             torn_end = at;
-            let newer = found.header.batch.wrapping_sub(lost_batch);
-            let is_later = newer != 0 && newer < u16::MAX / 2;
+            let is_later = self.proves_durable(&found.header, lost_batch);
             let resume = resume.get_or_insert(found);
             if is_later {
                 return Ok(Later::Durable(Found {
@@ -184,6 +183,15 @@ impl Scanner<'_> {
         Ok(Later::Torn {
             bytes: torn_end - bad,
         })
+    }
+
+    /// Whether a good record behind bytes that are none shows that `lost_batch`, the commit which
+    /// those bytes belong to, was durable: it is of a later commit, or says so itself. (Numbers of
+    /// commits wrap: where very many are lost, they do not tell which is later.)
+    fn proves_durable(&self, header: &Header, lost_batch: u16) -> bool {
+        let newer = header.batch.wrapping_sub(lost_batch);
+        let vouches = header.kind != Kind::Event && header.message_hash > self.index.end().0;
+        vouches || (newer != 0 && newer < u16::MAX / 2)
     }
 
     fn finish(mut self, position: u64, recycled: bool, marked: u64) -> io::Result<Scan> {
@@ -296,3 +304,6 @@ impl<'a> Window<'a> {
 fn to_u64(value: usize) -> u64 {
     u64::try_from(value).expect("fairlane runs on 64-bit machines")
 }
+
+#[cfg(test)]
+mod tests;

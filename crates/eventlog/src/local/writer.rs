@@ -272,6 +272,12 @@ impl Writer {
         if self.target.sealed {
             return Ok(());
         }
+        self.write_seal()?;
+        self.target.file.sync_data()
+    }
+
+    /// Writes a seal, not durable on return.
+    fn write_seal(&mut self) -> io::Result<()> {
         failpoint::hit(Failpoint::SealWrite)?;
         let Target {
             mark,
@@ -290,7 +296,6 @@ impl Writer {
             &mut seal,
         );
         self.target.file.write_all_at(&seal, position)?;
-        self.target.file.sync_data()?;
         self.target.position += u64::try_from(seal.len()).expect("40");
         self.target.batch = batch;
         self.target.sealed = true;
@@ -317,7 +322,10 @@ impl Writer {
             return Ok(false);
         };
         failpoint::hit(Failpoint::RollSeal)?;
-        self.seal()?;
+        if !self.target.sealed {
+            // Nothing waits for it to be durable: that the next segment begins here says the same.
+            self.write_seal()?;
+        }
         let key = self.shared.next_key(self.target.end());
         spare.begin(key)?;
         let path = spare.enter(&self.shared.dir, key.first)?;

@@ -129,6 +129,79 @@ fn speed_of_appends_to_fresh_segments() {
     measure(64 << 30);
 }
 
+/// Appends batches of 100 small events at a fixed rate, from tasks that wait for nothing but their
+/// own answer, and returns the latencies.
+fn load(log: &EventLog, batches_per_second: u64, lasting: Duration) -> Vec<Duration> {
+    let rt = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    rt.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        let began = Instant::now();
+        let count = batches_per_second * lasting.as_secs();
+        for n in 0..count {
+            let due = began + Duration::from_micros(n * 1_000_000 / batches_per_second);
+            tokio::time::sleep_until(due.into()).await;
+            let log = log.clone();
+            tasks.spawn(async move {
+                log.append(small_batch(n)).await.unwrap();
+                due.elapsed()
+            });
+        }
+        tasks.join_all().await
+    })
+}
+
+fn small_batch(n: u64) -> AppendBatch {
+    let mut batch = AppendBatch::new();
+    let stream = SourceId(u32::try_from(n % 16).unwrap());
+    (0..100).for_each(|hash| batch.push(stream, NOW, hash, RecordFlags::NONE, &[b'x'; 300]));
+    batch
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn latency_of_appends_while_segments_fill() {
+    for retention_bytes_max in [64 << 30, 512 << 20] {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let log = open(Options {
+            retention_bytes_max,
+            ..Options::new(dir.path().join("log"))
+        })
+        .log;
+        for batches_per_second in [300, 1_000, 2_000, 3_000] {
+            let stop = AtomicBool::new(false);
+            let (before, mut latencies) = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        log.trim(log.end(), NOW).unwrap();
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+                let before = log.stats();
+                let latencies = load(&log, batches_per_second, Duration::from_secs(8));
+                stop.store(true, Ordering::Relaxed);
+                (before, latencies)
+            });
+            let after = log.stats();
+            latencies.sort_unstable();
+            let at = |part: usize| latencies[(latencies.len() - 1) * part / 1_000];
+            let syncs = after.fsync_buckets.iter().zip(before.fsync_buckets);
+            println!(
+                "{batches_per_second} batches/s, {} segments: p50 {:?}, p99 {:?}, p99.9 {:?}, \
+                 max {:?}; syncs {:?}",
+                after.segments,
+                at(500),
+                at(990),
+                at(999),
+                at(1_000),
+                syncs.map(|(a, b)| a - b).collect::<Vec<_>>(),
+            );
+        }
+    }
+}
+
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_appends_to_recycled_segments() {

@@ -37,7 +37,6 @@ pub(super) struct Inventory {
 pub(super) struct Found {
     pub key: SegmentKey,
     pub path: PathBuf,
-    pub file: Arc<File>,
     /// Size of the file, now and when it was made.
     pub bytes: u64,
     pub bytes_made: u64,
@@ -47,6 +46,13 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The file, for reading and writing. Not kept open: a log of many segments has more than a
+    /// process may have files.
+    pub(super) fn open(&self, dir: &Dir) -> Result<Arc<File>, Error> {
+        let file = dir.open_write(&self.path);
+        Ok(Arc::new(file.map_err(Error::io("open", &self.path))?))
+    }
+
     pub(super) fn header(&self) -> SegmentHeader {
         SegmentHeader {
             key: self.key,
@@ -92,10 +98,8 @@ pub(super) fn take(dir: &Dir, options: &Options) -> Result<Inventory, Error> {
         }
     }
     for found in inventory.segments.iter().filter(|found| found.headless) {
-        let written = found
-            .header()
-            .write(&found.file)
-            .and_then(|()| found.file.sync_all());
+        let file = found.open(dir)?;
+        let written = found.header().write(&file).and_then(|()| file.sync_all());
         written.map_err(Error::io("write the header of", &found.path))?;
     }
     inventory.mend_names(dir)?;
@@ -116,6 +120,7 @@ pub(super) fn take(dir: &Dir, options: &Options) -> Result<Inventory, Error> {
 
 /// `None` where neither the file's header nor an index tells its epoch.
 fn identify(dir: &Dir, kind: FileKind, path: &Path) -> Result<Option<Found>, Error> {
+    // For writing too: whoever may only read learns it before anything is changed.
     let file = dir.open_write(path).map_err(Error::io("open", path))?;
     let bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let read = SegmentHeader::read(&file).map_err(Error::io("read", path))?;
@@ -151,7 +156,6 @@ fn identify(dir: &Dir, kind: FileKind, path: &Path) -> Result<Option<Found>, Err
             Found {
                 key,
                 path,
-                file: Arc::new(file),
                 bytes,
                 bytes_made,
                 recycled,
@@ -206,11 +210,10 @@ impl Inventory {
         let file = dir.open_write(path).map_err(Error::io("open", path))?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
         let header = SegmentHeader::read(&file).map_err(Error::io("read", path))?;
-        let mut recycled = false;
         if let HeaderFound::Good(header) = header {
             self.epoch_max = self.epoch_max.max(header.key.epoch);
-            recycled = true;
         }
+        let recycled = header != HeaderFound::Damaged;
         let enough = self.spares.len() >= options.reserved_segments;
         if bytes != options.segment_bytes_max || enough {
             return remove(path);

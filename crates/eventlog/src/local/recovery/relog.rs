@@ -11,6 +11,7 @@
 //!
 //! A crash in between leaves both; then the new one's first offset says where the old one ends.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -38,6 +39,7 @@ const SEAL_BATCH: u16 = 2;
 pub(super) fn relog(
     recovery: &mut Recovery<'_>,
     found: &Found,
+    file: &File,
     scan: Scan,
 ) -> Result<(Active, Target), Error> {
     let from = scan.synced_through;
@@ -56,7 +58,7 @@ pub(super) fn relog(
     let totals = sorted_totals(&old.totals_after());
     let mut new = SegmentIndex::new(key, DATA_START, totals);
     spare.begin(key).map_err(Error::io("begin", &spare.path))?;
-    copy(found, &scan.index, kept, &spare, &mut new).map_err(Error::io("write", &spare.path))?;
+    copy(file, &scan.index, kept, &spare, &mut new).map_err(Error::io("write", &spare.path))?;
     recovery.report.relogged_records = new.present();
 
     if kept == 0 && tail_damaged {
@@ -76,10 +78,7 @@ pub(super) fn relog(
     if kept > 0 {
         let mut bytes = found.bytes;
         if let Some(cut_at) = cut_at.filter(|_| !tail_damaged) {
-            let cut = found
-                .file
-                .set_len(cut_at)
-                .and_then(|()| found.file.sync_all());
+            let cut = file.set_len(cut_at).and_then(|()| file.sync_all());
             cut.map_err(Error::io("cut", &found.path))?;
             (bytes, old.data_end) = (cut_at, cut_at);
         }
@@ -102,13 +101,13 @@ fn tail_bytes(index: &SegmentIndex, kept: u32) -> u64 {
 
 /// Copies the records from ordinal `kept` on, and seals behind them. Not durable on return.
 fn copy(
-    found: &Found,
+    file: &File,
     old: &SegmentIndex,
     kept: u32,
     spare: &Spare,
     new: &mut SegmentIndex,
 ) -> io::Result<()> {
-    let (old_mark, mark) = (found.key.mark(), new.key.mark());
+    let (old_mark, mark) = (old.key.mark(), new.key.mark());
     let mut buffer = Vec::new();
     for ordinal in kept..old.len() {
         let to = ordinal - kept;
@@ -120,9 +119,7 @@ fn copy(
         let length = usize::try_from(entry.length).expect("checked by the scan");
         buffer.resize(at + record::stored_bytes(length), 0);
         let slot = buffer.get_mut(at..).unwrap_or_default();
-        found
-            .file
-            .read_exact_at(slot, u64::from(entry.position.0))?;
+        file.read_exact_at(slot, u64::from(entry.position.0))?;
         // Proven once more: a record must not get a new checksum over bytes that went bad since.
         let good = record::decode(old_mark, slot).is_ok();
         match record::place(mark, to, COPY_BATCH, slot).filter(|_| good) {
