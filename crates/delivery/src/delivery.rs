@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use catalog::Catalog;
 use eventlog::EventLog;
 use model::lane::LaneStatus;
-use model::{ConnectionId, LaneId, Offset, OutcomeCounts, Registry};
+use model::{ConnectionId, LaneId, LaneProgress, Offset, OutcomeCounts, Registry};
 use store::{DeadLetterSelection, LaneKind, NewLane, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +19,7 @@ use crate::lane::LaneSpec;
 use crate::options::Options;
 use crate::plan::{Plans, plans};
 use crate::retention::Retention;
-use crate::shard::{Command, Steer, fresh_progress};
+use crate::shard::{Command, Steer};
 
 mod begin;
 #[cfg(test)]
@@ -136,7 +136,7 @@ impl Delivery {
         };
         let specs = added.iter().zip(lanes).filter_map(|(connection, lane)| {
             let plan = Arc::clone(plans.get(connection)?);
-            let progress = fresh_progress(lane, start);
+            let progress = LaneProgress::new(lane, start);
             Some(LaneSpec {
                 plan,
                 kind: LaneKind::Live,
@@ -304,7 +304,7 @@ impl Delivery {
         })
         .await?;
         let plan = plan.ok_or(Error::Ended)?;
-        let progress = fresh_progress(lane, from);
+        let progress = LaneProgress::new(lane, from);
         let spec = LaneSpec {
             plan,
             kind,

@@ -15,6 +15,10 @@ use store::{LaneKind, MinuteDelta};
 
 use crate::plan::Plan;
 
+mod seen;
+
+use seen::Seen;
+
 /// What a shard is told of a lane that it is to serve.
 pub(crate) struct LaneSpec {
     pub(crate) plan: Arc<Plan>,
@@ -32,8 +36,8 @@ pub(crate) struct Lane {
     pub(crate) kind: LaneKind,
     /// Records of its stream before its start: the lane's own count begins there.
     pub(crate) base: u64,
-    /// Records of its stream that the lane has been shown, and those before it.
-    pub(crate) seen: u64,
+    /// How many records of its stream lie below where it looked last.
+    pub(crate) seen: Seen,
     /// How far the store has it: what a restart would begin with.
     pub(crate) durable: Offset,
     /// Made at the first job, given back when the lane has been idle for long.
@@ -112,7 +116,7 @@ impl Lane {
             plan: spec.plan,
             kind: spec.kind,
             base,
-            seen,
+            seen: Seen::new(spec.progress.cursor, seen),
             durable: spec.progress.cursor,
             transformer: None,
             used_at: now,

@@ -40,7 +40,6 @@ mod start;
 mod status;
 
 pub(crate) use command::{Command, Steer};
-pub(crate) use lanes::fresh_progress;
 
 /// A turn ends after this long, also where more could be done: sockets come next.
 const TURN_US: u64 = 1_000;
@@ -276,10 +275,11 @@ impl Shard {
             match action {
                 Action::Fetch {
                     lane,
-                    stream,
                     from,
+                    to,
                     max,
-                } => self.fetch(lane, stream, from, max),
+                    ..
+                } => self.fetch(lane, from, to, max),
                 Action::Start {
                     attempt,
                     lane,

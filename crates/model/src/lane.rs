@@ -69,19 +69,48 @@ pub struct ParkedJob {
     pub failing_ms: u64,
 }
 
+/// A stretch of a lane's stream that is settled whole, though it lies above the cursor: what came
+/// of late, served beside a backlog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SettledSpan {
+    pub from: Offset,
+    /// Exclusive.
+    pub to: Offset,
+    /// The lane's jobs in it.
+    pub jobs: u64,
+}
+
 /// All that must survive a crash for one lane. Losing it costs repeated deliveries, never events.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LaneProgress {
     pub lane: LaneId,
     /// Every job below this offset is settled.
     pub cursor: Offset,
-    /// Offsets at or above the cursor that are settled already, ascending. At most
+    /// Every job in it is settled too. Above the cursor.
+    pub ahead: Option<SettledSpan>,
+    /// Other offsets at or above the cursor that are settled already, ascending. At most
     /// [`crate::limits::LANE_WINDOW_MAX`].
     pub settled_above: Vec<Offset>,
     /// Jobs that have failed and wait, ascending by offset.
     pub parked: Vec<ParkedJob>,
     pub counts: OutcomeCounts,
     pub hold: Option<HoldReason>,
+}
+
+impl LaneProgress {
+    /// A lane that begins at `cursor` and has done nothing yet.
+    #[must_use]
+    pub fn new(lane: LaneId, cursor: Offset) -> Self {
+        Self {
+            lane,
+            cursor,
+            ahead: None,
+            settled_above: Vec::new(),
+            parked: Vec::new(),
+            counts: OutcomeCounts::default(),
+            hold: None,
+        }
+    }
 }
 
 /// What a lane is doing, as a person sees it.

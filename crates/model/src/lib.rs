@@ -19,7 +19,7 @@ pub mod secret;
 pub mod time;
 
 pub use id::{AttemptId, ConnectionId, DestinationId, LaneId, Name, Offset, Position, SourceId};
-pub use lane::{LaneProgress, LaneState, OutcomeCounts, ParkedJob};
+pub use lane::{LaneProgress, LaneState, OutcomeCounts, ParkedJob, SettledSpan};
 pub use outcome::{Failure, FilterReason, HoldReason, JobResult, Outcome, RejectReason};
 pub use registry::{Connection, Destination, Policy, Registry, Settings, Source};
 pub use secret::Secret;

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{
-    AttemptId, Failure, JobResult, LaneId, LaneProgress, MonoMicros, Offset, OutcomeCounts,
-};
+use model::{AttemptId, Failure, JobResult, LaneId, LaneProgress, MonoMicros, Offset};
 use scheduler::rng::Rng;
 use scheduler::{Action, Fetch, Input, LanePolicy, Options, Results, Scheduler, StreamKey};
 
@@ -74,14 +72,7 @@ impl Bench {
                 group: lane / 2,
                 stream: StreamKey(lane.into()),
                 policy: Arc::clone(&policy),
-                progress: LaneProgress {
-                    lane: LaneId(lane),
-                    cursor: Offset(0),
-                    settled_above: Vec::new(),
-                    parked: Vec::new(),
-                    counts: OutcomeCounts::default(),
-                    hold: None,
-                },
+                progress: LaneProgress::new(LaneId(lane), Offset::ZERO),
                 end: Offset(0),
                 staggered: false,
                 until: None,
@@ -106,6 +97,7 @@ impl Bench {
                         .map(|offset| Fetch {
                             offset: Offset(offset),
                             bytes: 1_024,
+                            key: None,
                         })
                         .collect();
                     let scanned_to = Offset(to);

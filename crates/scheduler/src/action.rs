@@ -57,12 +57,14 @@ impl<'a> IntoIterator for &'a JobList {
 /// Something to do, in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Read the offsets of at most `max` records of the stream from `from` on, and answer with
-    /// [`crate::Input::Fetched`]. A lane has at most one fetch outstanding.
+    /// Read the offsets of the stream's first records in `[from, to)`, at most `max`, and answer
+    /// with [`crate::Input::Fetched`]. A lane has at most one fetch outstanding.
     Fetch {
         lane: LaneId,
         stream: StreamKey,
         from: Offset,
+        /// [`Offset::MAX`] where the lane goes on for ever.
+        to: Offset,
         max: usize,
     },
     /// Try these jobs in one request, and answer with [`crate::Input::Finished`].

@@ -1,5 +1,6 @@
 //! What the scheduler is told.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use model::{AttemptId, HoldReason, JobResult, LaneId, LaneProgress, Offset};
@@ -10,12 +11,19 @@ use crate::policy::LanePolicy;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct StreamKey(pub u64);
 
+/// What an event is about, as a hash: events of one key are delivered in order where the lane's
+/// policy says so. Two keys of one hash wait for each other, to no harm.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key(pub NonZeroU64);
+
 /// One record of a lane's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fetch {
     pub offset: Offset,
     /// Length of its payload.
     pub bytes: u32,
+    /// `None` where it waits for no other event: always, in a lane that is not ordered.
+    pub key: Option<Key>,
 }
 
 /// What an attempt came back with, in the order of its jobs.

@@ -1,8 +1,9 @@
 //! One lane: its window, its health, and what it could do now.
 //!
-//! Read [`Lane::choose`] first: it is the whole of the lane's decision. [`health`] says what an
-//! attempt's result means for the lane, [`conclude`] what it means for each job, [`restore`] how a
-//! lane's progress is saved and comes back, [`idle`] what is kept of a lane with nothing to do.
+//! Read [`Lane::choose`] first: it is the whole of the lane's decision. [`fetch`] says which records
+//! it wants next, [`pick`] which jobs an attempt takes, [`health`] what an attempt's result means for
+//! the lane, [`conclude`] what it means for each job, [`restore`] how a lane's progress is saved and
+//! comes back, [`order`] what waits for an earlier event, [`idle`] what is kept of a lane with nothing to do.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -15,18 +16,23 @@ use crate::concurrency::Concurrency;
 use crate::input::StreamKey;
 use crate::policy::LanePolicy;
 use crate::rate::Rate;
-use crate::window::Window;
+use crate::windows::Windows;
 
 pub(crate) mod clock;
 pub(crate) mod conclude;
+pub(crate) mod fetch;
 pub(crate) mod health;
 pub(crate) mod idle;
+pub(crate) mod marks;
+pub(crate) mod order;
 pub(crate) mod pick;
 pub(crate) mod restore;
 pub(crate) mod trust;
 
 use clock::Clock;
-use restore::Restored;
+use fetch::PREFETCH_INIT;
+use marks::Marks;
+use order::Order;
 use trust::Trust;
 
 /// Parked jobs by the time of their next attempt.
@@ -45,12 +51,13 @@ pub(crate) struct Lane {
     pub(crate) end: Offset,
     /// Where a bounded lane ends; [`Offset::MAX`] for others.
     pub(crate) until: Offset,
-    pub(crate) window: Window,
+    pub(crate) window: Windows,
+    pub(crate) marks: Marks,
+    /// What waits behind what, where events of one key go in order.
+    pub(crate) order: Option<Box<Order>>,
     pub(crate) retries: Retries,
     /// Halves of refused batches; never empty.
     pub(crate) splits: Option<VecDeque<Vec<u64>>>,
-    /// What a restart brought along and is not fetched yet.
-    pub(crate) restored: Option<Box<Restored>>,
     pub(crate) counts: OutcomeCounts,
     pub(crate) concurrency: Concurrency,
     pub(crate) breaker: Breaker,
@@ -65,6 +72,8 @@ pub(crate) struct Lane {
     pub(crate) pauses: u16,
     /// First attempts since the last retry.
     pub(crate) fresh_in_a_row: u16,
+    /// First attempts ahead of the backlog since the last one of the backlog.
+    pub(crate) recent_in_a_row: u16,
     /// Fresh jobs to keep at hand: doubles whenever it proves too few.
     pub(crate) prefetch: u32,
     pub(crate) last_good: Option<MonoMicros>,
@@ -78,7 +87,6 @@ pub(crate) struct Lane {
     pub(crate) state: LaneState,
     pub(crate) state_since: MonoMicros,
     pub(crate) throttled: bool,
-    pub(crate) fetching: bool,
     pub(crate) probing: bool,
     pub(crate) dirty: bool,
     pub(crate) completed: bool,
@@ -122,13 +130,6 @@ pub(crate) enum Pick {
     Fresh,
 }
 
-/// Fresh jobs that a lane keeps at hand, at first and at most.
-const PREFETCH_INIT: u32 = 32;
-const PREFETCH_MIN: u32 = 256;
-const PREFETCH_MAX: u32 = 4_096;
-/// A stopped lane needs something to probe with, not a window.
-const PREFETCH_STOPPED: u32 = 16;
-
 impl Lane {
     /// What the lane could do at this time, were there a slot for it.
     pub(crate) fn choose(&self, now: MonoMicros) -> Choice {
@@ -165,9 +166,10 @@ impl Lane {
 
     /// No attempt of any kind begins before this.
     fn gate(&self) -> MonoMicros {
+        let paced = self.not_before.max(self.paced_at());
         match self.policy.rate_limit_per_s {
-            Some(_) => self.not_before.max(self.rate.free_at()),
-            None => self.not_before,
+            Some(_) => paced.max(self.rate.free_at()),
+            None => paced,
         }
     }
 
@@ -183,6 +185,11 @@ impl Lane {
             (None, Phase::Open { probe_at }) => Some(probe_at),
             (None, _) => None,
         }
+    }
+
+    /// When what the destination bears lets the next attempt begin.
+    pub(crate) fn paced_at(&self) -> MonoMicros {
+        self.concurrency.free_at(self.policy.concurrency_max)
     }
 
     pub(crate) fn limit(&self) -> u32 {
@@ -220,60 +227,15 @@ impl Lane {
         u32::from(self.fresh_in_a_row) * share >= 100 - share
     }
 
-    /// How many records to fetch now; 0 for none.
-    pub(crate) fn wants(&self, now: MonoMicros) -> u32 {
-        let ends = self.end.min(self.until);
-        if self.fetching || self.window.scanned_to() >= ends || now < self.fetch_after {
-            return 0;
-        }
-        let policy = &self.policy;
-        let len = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        let room = policy.window_jobs_max.saturating_sub(len);
-        if room == 0 || self.window.unsettled_bytes() >= policy.window_bytes_max {
-            return 0;
-        }
-        if self.is_stopped() {
-            let waits_for_probe = self.probe_at().is_some() && self.window.unsettled() == 0;
-            return if waits_for_probe && !policy.one_way {
-                PREFETCH_STOPPED.min(room)
-            } else {
-                0
-            };
-        }
-        let target = if policy.one_way {
-            PREFETCH_MAX
-        } else {
-            self.prefetch_target()
-        };
-        let fresh = self.window.fresh();
-        if fresh > target / 2 {
-            0
-        } else {
-            (target - fresh).min(room)
-        }
-    }
-
-    fn prefetch_target(&self) -> u32 {
-        let batch = self.policy.batch_events_max;
-        let useful = self
-            .limit()
-            .saturating_mul(batch)
-            .saturating_mul(2)
-            .max(PREFETCH_MIN);
-        self.prefetch
-            .max(2 * batch)
-            .min(useful.max(self.prefetch))
-            .min(PREFETCH_MAX.max(2 * batch))
-    }
-
-    /// The lane ran out of fresh jobs with more in the log: keep more at hand.
-    pub(crate) fn grow_prefetch(&mut self) {
-        self.prefetch = (self.prefetch * 2).min(PREFETCH_MAX);
+    /// Whether enough of what came of late went since the last of the backlog.
+    fn is_backlogs_turn(&self) -> bool {
+        let share = self.policy.recent_percent;
+        u32::from(self.recent_in_a_row) * (100 - share) >= share
     }
 
     /// Nothing to do, nothing left to fetch.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.window.is_empty() && self.window.scanned_to() >= self.end.min(self.until)
+        self.window.is_empty() && self.window.cursor() >= self.ends()
     }
 
     /// Gives back what only a busy lane needs.
@@ -281,6 +243,7 @@ impl Lane {
         if self.window.is_empty() {
             self.window.release_memory();
             self.retries = BinaryHeap::new();
+            self.order = None;
             self.prefetch = PREFETCH_INIT;
         }
     }

@@ -17,7 +17,7 @@
 //! busy one less than a kilobyte, a job in a window 24 (and 16 more while it waits for a retry).
 //!
 //! Reading order: [`Input`] and [`Action`]; [`LanePolicy`] and [`Options`] for every setting and
-//! its default; `lane` for the decision of one lane, with `window` (what it knows of its jobs),
+//! its default; `lane` for the decision of one lane, with `windows` and `window` (what it knows of its jobs),
 //! `verdict` (what a failure leads to), `breaker`, `concurrency`, `rate` and `backoff`; `turns` for
 //! fairness among lanes; [`Scheduler`] last, which joins them. `docs/internals/scheduler.md` draws
 //! the states and names each algorithm's source.
@@ -42,10 +42,11 @@ mod verdict;
 mod view;
 mod wakes;
 mod window;
+mod windows;
 
 pub use action::{Action, Job, JobList};
 pub use error::Error;
-pub use input::{Fetch, Input, Results, StreamKey};
+pub use input::{Fetch, Input, Key, Results, StreamKey};
 pub use options::Options;
 pub use policy::LanePolicy;
 pub use scheduler::Scheduler;

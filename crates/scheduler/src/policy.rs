@@ -34,6 +34,14 @@ pub struct LanePolicy {
     pub backoff_us_max: u64,
     /// Retries among the attempts while first attempts wait. Default: 20 percent.
     pub retry_percent: u32,
+    /// What came of late among the first attempts of a lane that is behind: new events need not
+    /// wait until the backlog has drained. 0: the oldest first, always. Default: 80 percent.
+    pub recent_percent: u32,
+    /// What came within this is recent; a lane whose next job is older is behind. Default: 60 s.
+    pub recent_us: u64,
+    /// Events of one key go in order, each when the one before is settled; what came of late does not
+    /// pass a backlog then. Default: no.
+    pub ordered: bool,
     /// Failures of its own after which a job that keeps failing where others succeed is given up.
     /// Default: 5.
     pub poison_failures: u32,
@@ -66,6 +74,9 @@ impl Default for LanePolicy {
             backoff_first_us: 2 * SECOND_US,
             backoff_us_max: 30 * MINUTE_US,
             retry_percent: 20,
+            recent_percent: 80,
+            recent_us: MINUTE_US,
+            ordered: false,
             poison_failures: 5,
             window_jobs_max: 10_000,
             window_bytes_max: 32 * 1024 * 1024,
@@ -114,6 +125,8 @@ impl LanePolicy {
             self.backoff_us_max,
         )?;
         check("retry_percent", self.retry_percent.into(), 1, 99)?;
+        check("recent_percent", self.recent_percent.into(), 0, 99)?;
+        check("recent_us", self.recent_us, SECOND_US, 24 * HOUR_US)?;
         check("poison_failures", self.poison_failures.into(), 1, 200)?;
         check(
             "breaker_window_us",

@@ -99,6 +99,7 @@ impl Scheduler {
                     policy: valid(policy),
                     progress,
                     end,
+                    backlog_end: end,
                     until: until.unwrap_or(Offset::MAX),
                     begin_by,
                 };
@@ -271,31 +272,36 @@ impl Scheduler {
         }
         let (now, rng) = (self.now, &mut self.rng);
         let lane = self.lanes.wake(slot, now, rng);
-        let Some(lane) = lane.filter(|lane| lane.fetching) else {
+        let Some((lane, part)) = lane.and_then(|lane| {
+            let part = lane.window.fetching.take()?;
+            Some((lane, part))
+        }) else {
             return;
         };
-        lane.fetching = false;
-        let (cursor, from) = (lane.window.cursor(), lane.window.scanned_to());
-        let starved = lane.window.fresh() == 0;
-        if starved {
+        let cursor = lane.window.cursor();
+        let (from, limit) = (lane.window.part(part).scanned_to(), lane.window.limit(part));
+        let starved = lane.window.part(part).fresh() == 0;
+        if lane.window.fresh() == 0 {
             lane.batch_since = now;
         }
+        let limit = limit.min(lane.until);
         for fetch in offsets {
-            let known = fetch.offset < lane.window.scanned_to() || fetch.offset >= lane.until;
-            if known {
+            let known = fetch.offset < lane.window.part(part).scanned_to();
+            if known || fetch.offset >= limit {
                 continue;
             }
             if lane.policy.one_way && lane.window.is_empty() {
                 lane.swallow(*fetch, actions);
             } else {
-                lane.accept(*fetch, now, rng);
+                lane.accept(part, *fetch, now, rng);
             }
         }
-        lane.window.scanned(scanned_to.min(lane.until));
-        if starved && lane.window.scanned_to() < lane.end {
+        let scanned_to = scanned_to.min(limit);
+        lane.window.scanned(part, scanned_to);
+        if starved && scanned_to < lane.end {
             lane.grow_prefetch();
         }
-        if lane.window.scanned_to() == from {
+        if scanned_to <= from {
             lane.fetch_after = now.plus(self.options.refetch_delay_us);
         }
         if lane.window.cursor() != cursor {
@@ -317,7 +323,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(slot).filter(same) else {
             return;
         };
-        let reached = lane.in_flight >= lane.limit();
+        let reached = lane.in_flight >= lane.limit() || lane.paced_at() > self.now;
         lane.in_flight -= 1;
         lane.probing &= !flight.probe;
         let finish = Finish {
@@ -373,14 +379,15 @@ impl Scheduler {
             self.turns.leave(slot);
             return;
         }
-        let wants = lane.wants(now);
-        if wants > 0 {
-            lane.fetching = true;
+        lane.fork(now);
+        if let Some(want) = lane.wants(now) {
+            lane.window.fetching = Some(want.part);
             actions.push(Action::Fetch {
                 lane: lane.id,
                 stream: lane.stream,
-                from: lane.window.scanned_to(),
-                max: usize::try_from(wants).expect("usize has at least 32 bits"),
+                from: want.from,
+                to: want.to,
+                max: usize::try_from(want.max).expect("usize has at least 32 bits"),
             });
         }
         if now < lane.fetch_after {
@@ -394,9 +401,9 @@ impl Scheduler {
             }
             Choice::Nothing => self.turns.leave(slot),
         }
-        if lane.window.is_empty() && !lane.fetching {
+        if lane.window.is_empty() && lane.window.fetching.is_none() {
             lane.rest();
-            if lane.window.scanned_to() >= lane.until && !lane.completed {
+            if lane.window.cursor() >= lane.until && !lane.completed {
                 lane.completed = true;
                 actions.push(Action::Completed { lane: lane.id });
             }

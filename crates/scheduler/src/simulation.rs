@@ -59,6 +59,8 @@ pub struct StreamModel {
     pub events_at_once: u32,
     pub event_bytes_min: u32,
     pub event_bytes_max: u32,
+    /// As many keys do the events have, at random; 0: none.
+    pub keys: u32,
 }
 
 /// One connection.
@@ -136,6 +138,7 @@ impl StreamModel {
             events_at_once: 0,
             event_bytes_min: 500,
             event_bytes_max: 1_500,
+            keys: 0,
         }
     }
 
@@ -144,6 +147,7 @@ impl StreamModel {
         Self {
             events_per_s: f64::from(small(rng, 30)),
             events_at_once: small(rng, 300),
+            keys: small(rng, 40),
             ..Self::steady(1.0)
         }
     }
@@ -177,6 +181,9 @@ impl LaneModel {
             concurrency_max: small(rng, 1, 64),
             rate_limit_per_s: rng.chance(20).then(|| f64::from(small(rng, 1, 100))),
             expiry_us: rng.between(10, 14_400) * 1_000_000,
+            recent_percent: small(rng, 0, 99),
+            recent_us: rng.between(1, 20) * 1_000_000,
+            ordered: rng.chance(30),
             one_way: rng.chance(5),
             ..LanePolicy::default()
         };

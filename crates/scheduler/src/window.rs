@@ -13,7 +13,11 @@
 
 use std::collections::VecDeque;
 
-use model::Offset;
+use model::{Offset, ParkedJob};
+
+pub(crate) mod restored;
+
+use restored::{Known, Restored};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -21,6 +25,8 @@ pub(crate) enum Phase {
     InFlight,
     /// Failed, or refused as part of a batch: waits for its next attempt.
     Parked,
+    /// Not tried yet: an earlier one of its key must be settled first.
+    Behind,
     Settled,
 }
 
@@ -53,20 +59,34 @@ pub(crate) struct Window {
     unsettled_bytes: u64,
     /// The stream is fetched below this offset (exclusive).
     scanned_to: Offset,
+    /// What a restart brought along and is not fetched yet.
+    pub(crate) restored: Option<Box<Restored>>,
 }
 
 impl Window {
-    pub(crate) fn new(cursor: Offset) -> Self {
+    /// The first entry's number will be `first_seq`.
+    pub(crate) fn new(cursor: Offset, first_seq: u64, restored: Option<Box<Restored>>) -> Self {
         Self {
             entries: VecDeque::new(),
-            first_seq: 0,
-            fresh_seq: 0,
+            first_seq,
+            fresh_seq: first_seq,
             fresh: 0,
             fresh_bytes: 0,
             unsettled: 0,
             unsettled_bytes: 0,
             scanned_to: cursor,
+            restored,
         }
+    }
+
+    /// One more than the number of the last entry that has left: how many have, if the first was 0.
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// The number that the next entry will have.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.first_seq + len_u64(self.entries.len())
     }
 
     /// Everything of the stream below this offset is settled.
@@ -110,8 +130,37 @@ impl Window {
         self.entries.front().map(|head| head.offset)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    /// What a restart brought along for the record at this offset.
+    pub(crate) fn recall(&mut self, offset: Offset) -> Known {
+        let Some(restored) = self.restored.as_mut() else {
+            return Known::Nothing;
+        };
+        let known = restored.recall(offset);
+        if restored.is_empty() {
+            self.restored = None;
+        }
+        known
+    }
+
+    /// Adds what must survive a crash: settled offsets above the cursor, and jobs that have
+    /// failed. `clock` is the time on the lane's own clock.
+    pub(crate) fn save(&self, clock: u64, settled: &mut Vec<Offset>, parked: &mut Vec<ParkedJob>) {
+        for entry in &self.entries {
+            if entry.phase == Phase::Settled {
+                settled.push(entry.offset);
+            } else if entry.attempts > 0 {
+                parked.push(ParkedJob {
+                    offset: entry.offset,
+                    attempts: u32::from(entry.attempts),
+                    failing_ms: clock.saturating_sub(entry.failing_since) / 1_000,
+                });
+            }
+        }
+        if let Some(restored) = &self.restored {
+            // What is not fetched yet still stands as it was saved.
+            settled.extend(&restored.settled);
+            parked.extend(&restored.parked);
+        }
     }
 
     /// Adds the next record of the stream. `entry.phase` is fresh, parked or settled.
@@ -124,16 +173,17 @@ impl Window {
             // Doubling would leave up to half of a full window empty: grow by a quarter.
             self.entries.reserve_exact(self.entries.len() / 4 + 16);
         }
-        let seq = self.first_seq + len_u64(self.entries.len());
+        let seq = self.next_seq();
         match entry.phase {
             Phase::Fresh => {
                 if self.fresh == 0 {
+                    // What lies between waits behind others, and is told when it may go.
                     self.fresh_seq = seq;
                 }
                 self.fresh += 1;
                 self.fresh_bytes += u64::from(entry.bytes);
             }
-            Phase::InFlight | Phase::Parked | Phase::Settled => {}
+            Phase::InFlight | Phase::Parked | Phase::Behind | Phase::Settled => {}
         }
         if entry.phase != Phase::Settled {
             self.unsettled += 1;
@@ -191,10 +241,24 @@ impl Window {
         let (was, bytes) = (entry.phase, u64::from(entry.bytes));
         entry.phase = Phase::InFlight;
         if was == Phase::Fresh {
-            // Fresh entries begin in order, so there is none below this one.
+            // Fresh entries begin in order: there is none between the last that did and this one,
+            // unless it is one that was let go later.
             self.leave_fresh(bytes);
-            self.fresh_seq = seq + 1;
+            self.fresh_seq = self.fresh_seq.max(seq + 1);
         }
+    }
+
+    /// The entry before it of its key is settled. True where [`Self::next_fresh`] has passed it.
+    pub(crate) fn let_go(&mut self, seq: u64) -> bool {
+        let Some(entry) = self.get_mut(seq) else {
+            return false;
+        };
+        debug_assert_eq!(entry.phase, Phase::Behind);
+        entry.phase = Phase::Fresh;
+        let bytes = u64::from(entry.bytes);
+        self.fresh += 1;
+        self.fresh_bytes += bytes;
+        seq < self.fresh_seq
     }
 
     /// Puts an entry whose attempt failed aside.
@@ -205,10 +269,10 @@ impl Window {
         }
     }
 
-    /// Ends the entry; true where the cursor moved.
-    pub(crate) fn settle(&mut self, seq: u64) -> bool {
+    /// Ends the entry. The cursor moves where it was the head.
+    pub(crate) fn settle(&mut self, seq: u64) {
         let Some(entry) = self.get_mut(seq) else {
-            return false;
+            return;
         };
         debug_assert_ne!(entry.phase, Phase::Settled, "a job ends once");
         let (was, bytes) = (entry.phase, u64::from(entry.bytes));
@@ -218,11 +282,9 @@ impl Window {
         }
         self.unsettled -= 1;
         self.unsettled_bytes -= bytes;
-        let is_head = seq == self.first_seq;
-        if is_head {
+        if seq == self.first_seq {
             self.drop_settled_head();
         }
-        is_head
     }
 
     /// Gives the memory back of a window that has nothing in it.

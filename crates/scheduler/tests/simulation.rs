@@ -138,6 +138,53 @@ fn an_outage_is_not_amplified() {
     assert!(in_outage < 60, "{in_outage} attempts while it was down");
 }
 
+/// T28: while the backlog drains, new events hardly wait; without their share they would wait for
+/// all of it.
+#[test]
+fn new_events_pass_the_backlog_of_an_outage() {
+    let outage_s = 1_800;
+    let drain = |recent_percent, duration_s: u64| {
+        let outage = FaultKind::Failing {
+            percent: 100,
+            failure: Failure::Unavailable {
+                retry_after_s: None,
+            },
+        };
+        let model = Model {
+            capacity_per_s: Some(100),
+            ..Model::healthy(5_000, 30_000)
+        };
+        let model = model.with_fault(60 * SECOND, (60 + outage_s) * SECOND, outage);
+        let mut lane = LaneModel::of(0, 0, model);
+        lane.policy.recent_percent = recent_percent;
+        let scenario = Scenario {
+            duration_us: duration_s * SECOND,
+            ..Scenario::new(3, vec![StreamModel::steady(70.0)], vec![lane])
+        };
+        let report = run(&scenario);
+        let lane = report.lanes.into_iter().next().expect("there is one");
+        assert_eq!(lane.counts.delivered, lane.accepted);
+        assert!(lane.amplification() <= 1.2, "{}", lane.amplification());
+        // The backlog is what came in the outage: it has drained when the last of it is there.
+        let waits = |minute| lane.delays_within(minute..minute + 1).us_max() / SECOND;
+        let drained_s = (1..=31)
+            .map(|minute: usize| minute as u64 * 60 + waits(minute))
+            .max();
+        let p99_s = lane.delays_within(33..45).percentile_us(99) / SECOND;
+        println!("{recent_percent}%: drained at {drained_s:?} s, new events' p99 {p99_s} s");
+        (drained_s.expect("31 minutes"), p99_s)
+    };
+    let (fifo_drained_s, fifo_p99_s) = drain(0, 2_700);
+    let (drained_s, p99_s) = drain(80, 6_600);
+    assert!(fifo_p99_s > 600, "{fifo_p99_s} s, oldest first");
+    assert!(p99_s <= 120, "{p99_s} s");
+    let least_s = 60 + outage_s + outage_s * 70 / 30;
+    assert!(
+        drained_s <= least_s + least_s * 15 / 100,
+        "{drained_s} s, least {least_s}, oldest first {fifo_drained_s}"
+    );
+}
+
 /// T29: whatever a 429 says, no busy loop.
 #[test]
 fn rate_limits_are_honoured() {

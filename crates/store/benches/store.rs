@@ -73,6 +73,7 @@ fn progress(lane: LaneId, round: u64) -> LaneProgress {
     LaneProgress {
         lane,
         cursor: Offset(cursor),
+        ahead: None,
         settled_above: (1..10).map(|step| Offset(cursor + step * 3)).collect(),
         parked: Vec::new(),
         counts: OutcomeCounts {

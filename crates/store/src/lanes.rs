@@ -1,6 +1,6 @@
 //! Lanes and where they are.
 
-use model::{ConnectionId, LaneId, LaneProgress, Offset, OutcomeCounts};
+use model::{ConnectionId, LaneId, LaneProgress, Offset};
 use rusqlite::{Connection, ErrorCode, Row, params};
 
 use crate::error::Error;
@@ -163,14 +163,9 @@ fn lane_of(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
     let kept = row.get_ref(9)?.as_bytes_or_null()?;
     let decoded = kept.map(|bytes| progress::decode(lane, cursor, bytes));
     let damaged = matches!(decoded, Some(None));
-    let progress = decoded.flatten().unwrap_or(LaneProgress {
-        lane,
-        cursor,
-        settled_above: Vec::new(),
-        parked: Vec::new(),
-        counts: OutcomeCounts::default(),
-        hold: None,
-    });
+    let progress = decoded
+        .flatten()
+        .unwrap_or_else(|| LaneProgress::new(lane, cursor));
     let connection = ConnectionId(row.get(1)?);
     Ok(LaneRow {
         lane,

@@ -3,7 +3,8 @@
 //! would lose events where none at all only repeats some.
 //!
 //! ```text
-//!   version       u8 = 1
+//!   version       u8 = 1, or 2 where a span is settled ahead
+//!   ahead         (2 only) varint from, to less from, jobs; from: the step from the cursor
 //!   counts        varint delivered, rejected, expired
 //!   filtered      varint n, then n varints in the order of `FilterReason::ALL`
 //!   hold          varint length, then `HoldReason::as_str`; length 0 = no hold
@@ -17,16 +18,27 @@
 //! A varint is LEB128: seven bits a byte, lowest first. The lane and the cursor are columns of
 //! their own; that the checksum covers them shows a window that belongs to another lane or time.
 
-use model::{FilterReason, HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob};
+use model::{
+    FilterReason, HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob, SettledSpan,
+};
 
 const VERSION: u8 = 1;
+const VERSION_WITH_AHEAD: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Appends the bytes of `progress` to `out`. Any progress can be encoded; ascending offsets, as
 /// they should be, are short.
 pub fn encode(progress: &LaneProgress, out: &mut Vec<u8>) {
     let start = out.len();
-    out.push(VERSION);
+    match &progress.ahead {
+        None => out.push(VERSION),
+        Some(span) => {
+            out.push(VERSION_WITH_AHEAD);
+            put_varint(span.from.0.wrapping_sub(progress.cursor.0), out);
+            put_varint(span.to.0.wrapping_sub(span.from.0), out);
+            put_varint(span.jobs, out);
+        }
+    }
     encode_counts(&progress.counts, out);
     let hold = progress.hold.map_or("", HoldReason::as_str);
     put_varint(length(hold.len()), out);
@@ -59,9 +71,11 @@ pub fn decode(lane: LaneId, cursor: Offset, bytes: &[u8]) -> Option<LaneProgress
         return None;
     }
     let mut input = Input(body);
-    if input.byte()? != VERSION {
-        return None;
-    }
+    let ahead = match input.byte()? {
+        VERSION => None,
+        VERSION_WITH_AHEAD => Some(decode_ahead(&mut input, cursor)?),
+        _ => return None,
+    };
     let counts = decode_counts(&mut input)?;
     let hold = decode_hold(&mut input)?;
     let settled_above = decode_settled(&mut input, cursor)?;
@@ -70,10 +84,20 @@ pub fn decode(lane: LaneId, cursor: Offset, bytes: &[u8]) -> Option<LaneProgress
     whole.then_some(LaneProgress {
         lane,
         cursor,
+        ahead,
         settled_above,
         parked,
         counts,
         hold,
+    })
+}
+
+fn decode_ahead(input: &mut Input<'_>, cursor: Offset) -> Option<SettledSpan> {
+    let from = cursor.0.wrapping_add(input.varint()?);
+    Some(SettledSpan {
+        from: Offset(from),
+        to: Offset(from.wrapping_add(input.varint()?)),
+        jobs: input.varint()?,
     })
 }
 

@@ -26,7 +26,7 @@ use crate::lane::LaneSpec;
 use crate::options::Options;
 use crate::plan::{Plans, plans};
 use crate::retention::Retention;
-use crate::shard::{Parts, Shard, fresh_progress};
+use crate::shard::{Parts, Shard};
 
 /// Threads of one shard that read from disk and database what is not in memory.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -176,7 +176,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             plan: Arc::clone(plan),
             kind: LaneKind::Live,
             start: lane.start,
-            progress: fresh_progress(id, lane.start),
+            progress: LaneProgress::new(id, lane.start),
             staggered: false,
         });
     }

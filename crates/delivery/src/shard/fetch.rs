@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use eventlog::RecordRef;
 use model::{LaneId, Offset};
-use scheduler::{Fetch, Input, StreamKey};
+use scheduler::{Fetch, Input};
 use store::LaneKind;
 
 use super::lanes::END_OF_QUEUE;
@@ -12,17 +12,19 @@ use super::{Event, Shard};
 use crate::clock::Clock;
 
 impl Shard {
-    pub(super) fn fetch(&mut self, lane: LaneId, _stream: StreamKey, from: Offset, max: usize) {
+    pub(super) fn fetch(&mut self, lane: LaneId, from: Offset, to: Offset, max: usize) {
         match self.lanes.get(&lane).map(|lane| lane.kind) {
             Some(LaneKind::Redelivery) => self.fetch_queued(lane, from, max),
-            Some(LaneKind::Live | LaneKind::Replay { .. }) => self.fetch_records(lane, from, max),
+            Some(LaneKind::Live | LaneKind::Replay { .. }) => {
+                self.fetch_records(lane, from, to, max)
+            }
             None => {}
         }
     }
 
-    fn fetch_records(&mut self, id: LaneId, from: Offset, max: usize) {
+    fn fetch_records(&mut self, id: LaneId, from: Offset, to: Offset, max: usize) {
         let mut found: Vec<RecordRef> = Vec::new();
-        let scanned_to = match self.look(id, from, max, &mut found) {
+        let scanned_to = match self.look(id, from, to, max, &mut found) {
             Ok(scanned_to) => scanned_to,
             Err(error) => {
                 // The scheduler asks again after a while.
@@ -36,6 +38,7 @@ impl Shard {
             .map(|r| Fetch {
                 offset: r.offset,
                 bytes: r.bytes,
+                key: None,
             })
             .collect();
         self.ready.push_back(Event::of(Input::Fetched {
@@ -49,6 +52,7 @@ impl Shard {
         &mut self,
         id: LaneId,
         from: Offset,
+        to: Offset,
         max: usize,
         found: &mut Vec<RecordRef>,
     ) -> Result<Offset, eventlog::Error> {
@@ -56,21 +60,18 @@ impl Shard {
             return Ok(from);
         };
         let (stream, log) = (lane.stream(), &self.log);
-        let until = match lane.kind {
-            LaneKind::Replay { to, .. } => to,
-            _ => Offset::MAX,
-        };
         // What retention has removed cannot be asked for.
-        let first = log.first().min(until);
-        let lost = if from < first {
-            log.stream_count_before(stream, first)?
-                .saturating_sub(lane.seen)
-        } else {
-            0
+        let first = log.first().min(to).max(from);
+        let known = lane.seen.below(from);
+        let before = match known {
+            Some(records) if first == from => records,
+            _ => log.stream_count_before(stream, first)?,
         };
-        let scanned_to = log.offsets(stream, from.max(first), max, found)?.min(until);
-        found.retain(|record| record.offset < until);
-        lane.seen += lost + u64::try_from(found.len()).unwrap_or_default();
+        let lost = before.saturating_sub(known.unwrap_or(before));
+        let scanned_to = log.offsets(stream, first, max, found)?.min(to);
+        found.retain(|record| record.offset < to);
+        let found = u64::try_from(found.len()).unwrap_or_default();
+        lane.seen.note(from, scanned_to, before + found);
         if lost > 0 {
             lane.lose(lost, Clock::unix());
         }
@@ -92,6 +93,7 @@ impl Shard {
                     let offsets = rows.into_iter().map(|(id, bytes, _)| Fetch {
                         offset: Offset(id),
                         bytes,
+                        key: None,
                     });
                     (
                         offsets.collect(),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset, OutcomeCounts};
+use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset};
 use scheduler::{Input, StreamKey};
 use store::{LaneKind, Store};
 
@@ -93,10 +93,11 @@ impl Shard {
         };
         let (first, progress) = (self.log.first(), &spec.progress);
         let count = |n: usize| u64::try_from(n).unwrap_or_default();
+        let ahead = progress.ahead.map_or(0, |span| span.jobs);
         let settled_below = progress
             .counts
             .settled()
-            .saturating_sub(count(progress.settled_above.len()));
+            .saturating_sub(count(progress.settled_above.len()) + ahead);
         let base = if spec.start == Offset::ZERO {
             0
         } else if spec.start >= first {
@@ -302,17 +303,5 @@ fn redelivery_lane(
         return Ok(None);
     }
     let lane = store.add_lane(connection, LaneKind::Redelivery, Offset::ZERO)?;
-    Ok(Some(fresh_progress(lane, Offset::ZERO)))
-}
-
-/// The progress of a lane that begins at `start`.
-pub(crate) fn fresh_progress(lane: LaneId, start: Offset) -> LaneProgress {
-    LaneProgress {
-        lane,
-        cursor: start,
-        settled_above: Vec::new(),
-        parked: Vec::new(),
-        counts: OutcomeCounts::default(),
-        hold: None,
-    }
+    Ok(Some(LaneProgress::new(lane, Offset::ZERO)))
 }

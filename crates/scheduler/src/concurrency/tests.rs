@@ -30,10 +30,13 @@ fn doubles_each_round_trip_until_the_first_loss() {
         [8, 16, 32, 64, 64]
     );
     concurrency.overloaded(now, now.plus(1));
-    assert_eq!(concurrency.limit(64), 44);
-    now = now.plus(2);
-    let limits = run(&mut concurrency, &mut now, 3_100, |_| 1_000);
-    assert_eq!([limits[0], limits[1_100], limits[3_099]], [44, 45, 47]);
+    let limit_after = |concurrency: &mut Concurrency, now: &mut MonoMicros, seconds: u32| {
+        *now = now.plus(2);
+        run(concurrency, now, seconds * 1_000 + 100, |_| 1_000);
+        concurrency.limit
+    };
+    let limits = [0, 1, 2, 13].map(|seconds| limit_after(&mut concurrency, &mut now, seconds));
+    assert_eq!(limits, [44.8, 45.8, 47.8, 60.8]);
 }
 
 #[test]
@@ -42,9 +45,53 @@ fn one_flight_of_failures_cuts_once() {
     for _ in 0..64 {
         concurrency.overloaded(began, now);
     }
-    assert_eq!(concurrency.limit(64), 44);
+    assert_eq!(concurrency.limit, 44.8);
+    // Then a loss may be the odd one: many in a row are none.
+    for _ in 0..9 {
+        concurrency.overloaded(now, now.plus(1_000));
+    }
+    assert_eq!(concurrency.limit, 44.8);
     concurrency.overloaded(now, now.plus(1_000));
-    assert_eq!(concurrency.limit(64), 31);
+    assert_eq!(concurrency.limit, 44.8 * 0.7);
+}
+
+/// Runs attempts one by one for `seconds` against a destination that takes `capacity` of them a
+/// second and loses the others; gives those that it took in each second.
+fn paced(concurrency: &mut Concurrency, seconds: u64, capacity: u32) -> Vec<u32> {
+    let (mut now, second) = (MonoMicros(1), 1_000_000);
+    (1..=seconds)
+        .map(|at| {
+            let (mut taken, ends) = (0, MonoMicros(at * second));
+            while now < ends {
+                let began = now.max(concurrency.free_at(64));
+                concurrency.started(began);
+                now = began.plus(10_000);
+                if taken < capacity {
+                    taken += 1;
+                    concurrency.succeeded(began, 10_000, true, now, 64);
+                } else {
+                    concurrency.overloaded(began, now);
+                }
+            }
+            taken
+        })
+        .collect()
+}
+
+#[test]
+fn less_than_one_slot_is_found_too() {
+    let mut concurrency = Concurrency::new(1);
+    let taken = paced(&mut concurrency, 120, 30);
+    let least = taken[20..].iter().min();
+    assert!(least >= Some(&27), "of 30: {taken:?}");
+    assert!(concurrency.limit < 1.0);
+}
+
+#[test]
+fn what_a_destination_bears_is_used() {
+    let taken = paced(&mut Concurrency::new(1), 120, 50);
+    let sum: u32 = taken[20..].iter().sum();
+    assert!(sum >= 50 * 97, "{sum} of {}: {taken:?}", 50 * 100);
 }
 
 #[test]
@@ -79,8 +126,8 @@ fn latency_that_rises_with_the_load_keeps_the_limit_down() {
 fn a_limit_is_never_below_one_nor_above_its_maximum() {
     let mut concurrency = Concurrency::new(1_000);
     assert_eq!(concurrency.limit(64), 64);
-    for second in 1..100 {
-        concurrency.overloaded(MonoMicros(second), MonoMicros(second));
+    for time in 1..300 {
+        concurrency.overloaded(MonoMicros(time), MonoMicros(time));
     }
     assert_eq!(concurrency.limit(64), 1);
     concurrency.collapse(MonoMicros(500));

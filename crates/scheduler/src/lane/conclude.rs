@@ -12,7 +12,9 @@ use crate::backoff::backoff_us;
 use crate::input::Fetch;
 use crate::rng::Rng;
 use crate::verdict::{Delay, Verdict};
+use crate::window::restored::Known;
 use crate::window::{Entry, Phase};
+use crate::windows::Part;
 
 /// Own failures after which a failing batch is taken apart to find the one that spoils it.
 const BATCH_OWN_FAILURES: u8 = 2;
@@ -55,7 +57,8 @@ impl Lane {
                 }
                 Next::Park => {
                     self.window.park(*seq);
-                    let at = *due.get_or_insert_with(|| self.due(entry, result, finish.now, rng));
+                    let draw = || self.due(*seq, entry, result, finish.now, rng);
+                    let at = *due.get_or_insert_with(draw);
                     self.push_retry(at, *seq);
                 }
             }
@@ -75,12 +78,32 @@ impl Lane {
     ) {
         self.counts.add(outcome);
         self.window.settle(seq);
+        self.let_next_go(seq, entry.phase);
         actions.push(Action::Settled {
             lane: self.id,
             offset: entry.offset,
             outcome,
             attempts: u32::from(entry.attempts),
         });
+    }
+
+    /// Where an event of a key is settled, the next of that key may go.
+    fn let_next_go(&mut self, seq: u64, was: Phase) {
+        let Some(order) = self.order.as_mut() else {
+            return;
+        };
+        let main = self.window.part_mut(Part::Main);
+        if was == Phase::Behind {
+            order.leave_from_behind(seq);
+        } else {
+            order.drop_ready(seq);
+            if let Some(next) = order.leave(seq)
+                && main.let_go(next)
+            {
+                order.push_ready(next);
+            }
+        }
+        order.forget_below(main.first_seq());
     }
 
     /// Ends a job that no attempt holds; true where there was one.
@@ -115,7 +138,10 @@ impl Lane {
 
     /// Ends a record that no attempt is needed for: the destination takes everything.
     pub(crate) fn swallow(&mut self, fetch: Fetch, actions: &mut Vec<Action>) {
-        if self.recall_is_settled(fetch.offset) {
+        if matches!(
+            self.window.part_mut(Part::Main).recall(fetch.offset),
+            Known::Settled
+        ) {
             return;
         }
         self.counts.add(Outcome::Delivered);
@@ -203,7 +229,14 @@ impl Lane {
     }
 
     /// When a parked job is due again.
-    fn due(&self, entry: Entry, result: JobResult, now: MonoMicros, rng: &mut Rng) -> MonoMicros {
+    fn due(
+        &self,
+        seq: u64,
+        entry: Entry,
+        result: JobResult,
+        now: MonoMicros,
+        rng: &mut Rng,
+    ) -> MonoMicros {
         let JobResult::Failed(failure) = result else {
             return now;
         };
@@ -222,9 +255,13 @@ impl Lane {
                 )
             }
         };
-        let len = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        let settled = len.saturating_sub(self.window.unsettled());
-        if settled > policy.window_jobs_max / 2 && !self.is_stopped() {
+        let window = self.window.of(seq);
+        let len = u32::try_from(window.len()).unwrap_or(u32::MAX);
+        let settled = len.saturating_sub(window.unsettled());
+        let most = policy.window_jobs_max / self.window.share();
+        // All that is left may wait behind the events that fail.
+        let stuck = policy.ordered && window.fresh() == 0 && len > most / 2;
+        if (settled > most / 2 || stuck) && !self.is_stopped() {
             return now.plus(wait.min(STRAGGLER_US_MAX));
         }
         now.plus(wait)

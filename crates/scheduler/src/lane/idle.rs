@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use model::{LaneId, LaneProgress, LaneState, MonoMicros, Offset, OutcomeCounts};
 
+use super::Lane;
+use super::fetch::PREFETCH_INIT;
 use super::restore::Birth;
-use super::{Lane, PREFETCH_INIT};
 use crate::action::Action;
 use crate::breaker::Phase;
 use crate::input::{Fetch, StreamKey};
 use crate::policy::LanePolicy;
 use crate::rng::Rng;
+use crate::windows::Part;
 
 #[derive(Debug)]
 pub(crate) struct Idle {
@@ -65,6 +67,7 @@ impl Idle {
             lane: self.id,
             stream: self.stream,
             from: self.cursor,
+            to: Offset::MAX,
             max: usize::try_from(max).expect("usize has at least 32 bits"),
         })
     }
@@ -89,25 +92,26 @@ impl Idle {
             policy: Arc::clone(&self.policy),
             progress: self.progress(),
             end: self.end,
+            // It was idle, so what is there has just come; but not where a restart finds it.
+            backlog_end: if self.begin_by > now {
+                self.end
+            } else {
+                self.cursor
+            },
             until: Offset::MAX,
             begin_by: self.begin_by,
         };
-        Lane {
-            fetching: self.fetching,
-            dirty: self.dirty,
-            state_since: self.active_since,
-            ..Lane::new(birth, now, rng)
-        }
+        let mut lane = Lane::new(birth, now, rng);
+        lane.window.fetching = self.fetching.then_some(Part::Main);
+        lane.dirty = self.dirty;
+        lane.state_since = self.active_since;
+        lane
     }
 
     pub(crate) fn progress(&self) -> LaneProgress {
         LaneProgress {
-            lane: self.id,
-            cursor: self.cursor,
-            settled_above: Vec::new(),
-            parked: Vec::new(),
             counts: self.counts,
-            hold: None,
+            ..LaneProgress::new(self.id, self.cursor)
         }
     }
 }
@@ -116,7 +120,8 @@ impl Lane {
     /// When this lane may become an [`Idle`] one, if nothing happens until then; `None` where it
     /// has jobs, or must remember why it is stopped.
     pub(crate) fn idle_at(&self, idle_after_us: u64) -> Option<MonoMicros> {
-        let empty = self.window.is_empty() && !self.fetching && self.restored.is_none();
+        let window = &self.window;
+        let empty = window.is_empty() && window.fetching.is_none() && window.is_plain();
         let stopped = self.hold.is_some() || matches!(self.breaker.phase(), Phase::Open { .. });
         if !empty || stopped || self.until != Offset::MAX {
             return None;

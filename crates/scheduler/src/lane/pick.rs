@@ -8,6 +8,7 @@ use super::{Lane, Pick};
 use crate::action::{Job, JobList};
 use crate::flights::Seqs;
 use crate::window::{Entry, Phase};
+use crate::windows::Part;
 
 /// The jobs of an attempt that begins.
 pub(crate) struct Taken {
@@ -27,6 +28,7 @@ impl Lane {
         };
         self.in_flight += 1;
         self.used_at = now;
+        self.concurrency.started(now);
         self.fresh_in_a_row = match pick {
             Pick::Fresh => self.fresh_in_a_row.saturating_add(1),
             _ => 0,
@@ -39,21 +41,53 @@ impl Lane {
     }
 
     fn take_fresh(&mut self, now: MonoMicros) -> Option<Taken> {
-        let (seq, entry) = self.window.next_fresh()?;
-        self.window.begin(seq);
+        let part = self.fresh_part();
+        self.recent_in_a_row = match part {
+            Part::Ahead => self.recent_in_a_row.saturating_add(1),
+            Part::Main => 0,
+        };
+        let (seq, entry) = self.next_fresh(part)?;
+        self.begin_fresh(seq);
         self.batch_since = now;
         if !self.policy.batches() {
             return Some(one(seq, entry));
         }
         let mut gather = Gather::of(seq, entry);
-        while let Some((seq, entry)) = self.window.next_fresh() {
+        while let Some((seq, entry)) = self.next_fresh(part) {
             if !gather.has_room(&entry, &self.policy) {
                 break;
             }
-            self.window.begin(seq);
+            self.begin_fresh(seq);
             gather.add(seq, entry);
         }
         Some(gather.taken())
+    }
+
+    /// What was let go first, as it is the oldest.
+    fn next_fresh(&self, part: Part) -> Option<(u64, Entry)> {
+        let window = self.window.part(part);
+        let ready = self.order.as_ref().filter(|_| part == Part::Main);
+        if let Some(seq) = ready.and_then(|order| order.next_ready()) {
+            return window.get(seq).map(|entry| (seq, *entry));
+        }
+        window.next_fresh()
+    }
+
+    fn begin_fresh(&mut self, seq: u64) {
+        self.window.begin(seq);
+        if let Some(order) = self.order.as_mut() {
+            order.begin(seq);
+        }
+    }
+
+    /// Whose turn it is: what came of late, or the backlog.
+    fn fresh_part(&self) -> Part {
+        let has = |part| self.window.part(part).fresh() > 0;
+        match (has(Part::Main), self.window.is_forked() && has(Part::Ahead)) {
+            (true, true) if self.is_backlogs_turn() => Part::Main,
+            (_, true) => Part::Ahead,
+            (_, false) => Part::Main,
+        }
     }
 
     fn take_retries(&mut self, now: MonoMicros) -> Option<Taken> {
@@ -97,8 +131,11 @@ impl Lane {
             self.window.begin(seq);
             return Some(one(seq, entry));
         }
-        if let Some((seq, entry)) = self.window.next_fresh() {
-            self.window.begin(seq);
+        let fresh = [Part::Main, Part::Ahead]
+            .iter()
+            .find_map(|part| self.next_fresh(*part));
+        if let Some((seq, entry)) = fresh {
+            self.begin_fresh(seq);
             return Some(one(seq, entry));
         }
         self.take_split()

@@ -4,9 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use model::{
-    AttemptId, Failure, FilterReason, HoldReason, JobResult, LaneState, OutcomeCounts, ParkedJob,
-};
+use model::{AttemptId, Failure, FilterReason, HoldReason, JobResult, LaneState, ParkedJob};
 
 use super::*;
 use crate::Job;
@@ -32,14 +30,7 @@ pub(super) struct Rig {
 }
 
 pub(super) fn fresh_progress(lane: u32) -> LaneProgress {
-    LaneProgress {
-        lane: LaneId(lane),
-        cursor: Offset(0),
-        settled_above: vec![],
-        parked: vec![],
-        counts: OutcomeCounts::default(),
-        hold: None,
-    }
+    LaneProgress::new(LaneId(lane), Offset(0))
 }
 
 impl Rig {
@@ -109,15 +100,17 @@ impl Rig {
                 lane,
                 stream,
                 from,
+                to: below,
                 max,
             } => {
                 let end = self.ends.get(&stream).copied().unwrap_or_default();
-                let to = end.0.min(from.0 + u64::try_from(max).unwrap());
+                let to = end.0.min(from.0 + u64::try_from(max).unwrap()).min(below.0);
                 let bytes = self.bytes;
                 let offsets = (from.0..to)
                     .map(|offset| Fetch {
                         offset: Offset(offset),
                         bytes,
+                        key: None,
                     })
                     .collect();
                 inputs.push(Input::Fetched {

@@ -6,6 +6,7 @@ use model::{LaneProgress, Offset, Outcome};
 
 use super::stream::{Record, Stream};
 use crate::action::Job;
+use crate::hash::Map;
 
 /// A promise that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,14 +75,37 @@ pub(crate) struct Checker {
     verified: usize,
     /// Jobs that ended again after a crash.
     pub(crate) repeated: u64,
+    /// Where events of one key go in order: each key's jobs, and the first that has not ended.
+    keys: Option<Map<u64, KeyJobs>>,
+}
+
+#[derive(Debug, Default)]
+struct KeyJobs {
+    jobs: Vec<usize>,
+    unended: usize,
 }
 
 type Check<T = ()> = Result<T, String>;
 
 impl Checker {
-    /// The stream has this many records now.
-    pub(crate) fn grow(&mut self, len: usize) {
+    pub(crate) fn new(ordered: bool) -> Self {
+        Self {
+            keys: ordered.then(Map::default),
+            ..Self::default()
+        }
+    }
+
+    /// The stream has grown.
+    pub(crate) fn grow(&mut self, stream: &Stream) {
+        let len = stream.len();
         self.unended += len.saturating_sub(self.jobs.len());
+        if let Some(keys) = self.keys.as_mut() {
+            for index in self.jobs.len()..len {
+                if let Some(key) = stream.key(index) {
+                    keys.entry(key.0.get()).or_default().jobs.push(index);
+                }
+            }
+        }
         self.jobs.resize(len, Known::default());
     }
 
@@ -102,7 +126,28 @@ impl Checker {
             return Err(format!("job {} has no attempt number", job.offset));
         }
         known.under_way = true;
-        Ok(())
+        self.in_order(stream, job.offset)
+    }
+
+    /// All earlier jobs of its key have ended.
+    fn in_order(&mut self, stream: &Stream, offset: Offset) -> Check {
+        let Some((index, record)) = stream.find(offset) else {
+            return Ok(());
+        };
+        let (Some(keys), Some(key)) = (self.keys.as_mut(), record.fetch.key) else {
+            return Ok(());
+        };
+        let of_key = keys.entry(key.0.get()).or_default();
+        let ended = |job: &usize| self.jobs.get(*job).is_some_and(|known| known.ended);
+        while of_key.jobs.get(of_key.unended).is_some_and(ended) {
+            of_key.unended += 1;
+        }
+        match of_key.jobs.get(of_key.unended) {
+            Some(first) if *first != index => Err(format!(
+                "job {offset} is tried before job number {first} of its key has ended"
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn finished(&mut self, stream: &Stream, offset: Offset) -> Check {
@@ -147,19 +192,22 @@ impl Checker {
             ));
         }
         self.verified = below;
+        let ahead = self.saved_ahead(stream, progress)?;
         for offset in &progress.settled_above {
             let index = stream.find(*offset).map(|(index, _)| index);
             let ended = index
                 .and_then(|index| self.jobs.get(index))
                 .is_some_and(|k| k.ended);
-            if !ended || *offset < progress.cursor {
+            let told = *offset < progress.cursor || is_within(progress, *offset);
+            if !ended || told {
                 return Err(format!("job {offset} is saved as settled and is not"));
             }
         }
         if !progress.settled_above.is_sorted() {
             return Err("settled offsets are not ascending".to_owned());
         }
-        let claimed = u64::try_from(below + progress.settled_above.len()).unwrap_or(u64::MAX);
+        let above = progress.settled_above.len() + ahead;
+        let claimed = u64::try_from(below + above).unwrap_or(u64::MAX);
         if progress.counts.settled() != claimed {
             let counted = progress.counts.settled();
             return Err(format!(
@@ -169,13 +217,42 @@ impl Checker {
         Ok(())
     }
 
+    /// The jobs that the progress claims as settled beyond a gap.
+    fn saved_ahead(&self, stream: &Stream, progress: &LaneProgress) -> Check<usize> {
+        let Some(span) = progress.ahead else {
+            return Ok(0);
+        };
+        let (from, to) = (stream.index_of(span.from), stream.index_of(span.to));
+        let jobs = self.jobs.get(from..to).unwrap_or_default();
+        if jobs.iter().any(|known| !known.ended) {
+            return Err(format!("{span:?} holds an unsettled job"));
+        }
+        let right = u64::try_from(jobs.len()) == Ok(span.jobs);
+        if !right || span.from <= progress.cursor {
+            return Err(format!(
+                "{span:?} holds {} jobs, the cursor is {}",
+                jobs.len(),
+                progress.cursor
+            ));
+        }
+        Ok(jobs.len())
+    }
+
     /// The process was killed; a new one begins with this progress.
     pub(crate) fn reborn(&mut self, stream: &Stream, progress: &LaneProgress) {
         let below = stream.index_of(progress.cursor);
         self.verified = below;
+        for of_key in self.keys.iter_mut().flat_map(|keys| keys.values_mut()) {
+            of_key.unended = 0;
+        }
         for (index, known) in self.jobs.iter_mut().enumerate() {
             known.under_way = false;
             known.ended = index < below;
+        }
+        if let Some(span) = progress.ahead {
+            let (from, to) = (stream.index_of(span.from), stream.index_of(span.to));
+            let jobs = self.jobs.get_mut(from..to).unwrap_or_default();
+            jobs.iter_mut().for_each(|known| known.ended = true);
         }
         for offset in &progress.settled_above {
             if let Ok((known, _)) = self.known(stream, *offset) {
@@ -190,4 +267,10 @@ impl Checker {
         let known = self.jobs.get_mut(index).ok_or_else(unknown)?;
         Ok((known, record))
     }
+}
+
+fn is_within(progress: &LaneProgress, offset: Offset) -> bool {
+    progress
+        .ahead
+        .is_some_and(|span| (span.from..span.to).contains(&offset))
 }

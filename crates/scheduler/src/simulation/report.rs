@@ -27,9 +27,39 @@ pub struct LaneReport {
     pub state_changes: u64,
     /// From arrival to delivery.
     pub delays: Delays,
+    /// The same by the minute of arrival, for the first day.
+    pub delays_by_minute: Vec<Delays>,
+    /// Saved progress that held a span settled beyond a backlog.
+    pub saves_forked: u64,
 }
 
+/// Minutes of which delays are kept apart.
+const MINUTES_MAX: usize = 24 * 60;
+
 impl LaneReport {
+    pub(crate) fn delivered(&mut self, arrived_us: u64, now_us: u64) {
+        let delay_us = now_us - arrived_us;
+        self.delays.add(delay_us);
+        let minute = usize::try_from(arrived_us / 60_000_000).unwrap_or(usize::MAX);
+        if self.delays_by_minute.len() <= minute && minute < MINUTES_MAX {
+            self.delays_by_minute
+                .resize_with(minute + 1, Delays::default);
+        }
+        if let Some(delays) = self.delays_by_minute.get_mut(minute) {
+            delays.add(delay_us);
+        }
+    }
+
+    /// Delays of what arrived in these minutes.
+    #[must_use]
+    pub fn delays_within(&self, minutes: std::ops::Range<usize>) -> Delays {
+        let mut all = Delays::default();
+        for delays in self.delays_by_minute.get(minutes).unwrap_or_default() {
+            all.merge(delays);
+        }
+        all
+    }
+
     /// Attempts for each job that was delivered.
     #[must_use]
     pub fn amplification(&self) -> f64 {
@@ -48,6 +78,7 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 pub struct Delays {
     buckets: Vec<u64>,
     count: u64,
+    us_max: u64,
 }
 
 impl Default for Delays {
@@ -55,6 +86,7 @@ impl Default for Delays {
         Self {
             buckets: vec![0; 64 * 8],
             count: 0,
+            us_max: 0,
         }
     }
 }
@@ -65,6 +97,21 @@ impl Delays {
             *bucket += 1;
         }
         self.count += 1;
+        self.us_max = self.us_max.max(us);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.buckets.iter_mut().zip(&other.buckets) {
+            *sum += count;
+        }
+        self.count += other.count;
+        self.us_max = self.us_max.max(other.us_max);
+    }
+
+    /// The longest of them, exactly.
+    #[must_use]
+    pub fn us_max(&self) -> u64 {
+        self.us_max
     }
 
     #[must_use]

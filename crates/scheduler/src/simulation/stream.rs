@@ -1,9 +1,11 @@
 //! A modelled stream of the log: the offsets of its records and when they came.
 
+use std::num::NonZeroU64;
+
 use model::Offset;
 
 use super::StreamModel;
-use crate::input::Fetch;
+use crate::input::{Fetch, Key};
 use crate::rng::Rng;
 
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +42,10 @@ impl Stream {
     pub(crate) fn append(&mut self, offset: Offset, now_us: u64, rng: &mut Rng) {
         let (low, high) = (self.model.event_bytes_min, self.model.event_bytes_max);
         let bytes = u32::try_from(rng.between(low.into(), high.into())).unwrap_or(low);
+        let key = NonZeroU64::new(rng.between(1, self.model.keys.max(1).into())).map(Key);
+        let key = key.filter(|_| self.model.keys > 0);
         self.records.push(Record {
-            fetch: Fetch { offset, bytes },
+            fetch: Fetch { offset, bytes, key },
             arrived_us: now_us,
         });
         self.end = offset.next();
@@ -75,6 +79,10 @@ impl Stream {
             _ => self.end.max(from),
         };
         (fetches, scanned_to)
+    }
+
+    pub(crate) fn key(&self, index: usize) -> Option<Key> {
+        self.records.get(index)?.fetch.key
     }
 
     /// How many records lie below the offset, which is also where it stands among them.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use model::{AttemptId, LaneId, LaneProgress, MonoMicros, Offset, OutcomeCounts};
+use model::{AttemptId, LaneId, LaneProgress, MonoMicros, Offset};
 
 use super::checker::{Bucket, Checker, Violation};
 use super::destination::Destination;
@@ -248,7 +248,7 @@ impl<'a> World<'a> {
             let Some(stream) = self.streams.get(place.model.stream) else {
                 continue;
             };
-            place.checker.grow(stream.len());
+            place.checker.grow(stream);
             place.checker.reborn(stream, &place.saved);
             place.in_flight = 0;
             let rate = place.model.policy.rate_limit_per_s;
@@ -282,7 +282,7 @@ impl<'a> World<'a> {
             .iter_mut()
             .filter(|lane| lane.model.stream == stream)
         {
-            lane.checker.grow(len);
+            lane.checker.grow(place);
             lane.report.accepted = u64::try_from(len).unwrap_or(u64::MAX);
         }
     }
@@ -373,6 +373,7 @@ impl<'a> World<'a> {
                 what,
             })?;
             lane.report.counts = saved.counts;
+            lane.report.saves_forked += u64::from(saved.ahead.is_some());
         }
         Ok(progress)
     }
@@ -441,7 +442,7 @@ impl<'a> World<'a> {
                     .settled(stream, offset, outcome)
                     .map_err(|what| Violation { at_us: now, what })?;
                 if let (Some(record), model::Outcome::Delivered) = (first, outcome) {
-                    place.report.delays.add(now - record.arrived_us);
+                    place.report.delivered(record.arrived_us, now);
                 }
             }
             Action::StateChanged { lane, .. } => {
@@ -577,15 +578,8 @@ impl Lane {
         Self {
             destination: Destination::new(model.destination.clone()),
             model: model.clone(),
-            checker: Checker::default(),
-            saved: LaneProgress {
-                lane: id,
-                cursor: Offset::ZERO,
-                settled_above: Vec::new(),
-                parked: Vec::new(),
-                counts: OutcomeCounts::default(),
-                hold: None,
-            },
+            checker: Checker::new(model.policy.ordered),
+            saved: LaneProgress::new(id, Offset::ZERO),
             report: LaneReport::default(),
             in_flight: 0,
             rate: None,

@@ -18,7 +18,7 @@ fn entry(offset: u64, phase: Phase) -> Entry {
 /// `f5` pushes a fresh record at 5, `s5` a settled one, `p5` a parked one; `>9` scans to 9;
 /// `b` begins the next fresh one; `!5` settles, `~5` parks.
 fn check(script: &str, expect: Expect) {
-    let mut window = Window::new(Offset(0));
+    let mut window = Window::new(Offset(0), 0, None);
     for word in script.split_whitespace() {
         let offset = word[1..].parse().unwrap_or(0);
         match &word[..1] {
@@ -42,7 +42,8 @@ fn check(script: &str, expect: Expect) {
         }
     }
     let entries: Vec<String> = window
-        .entries()
+        .entries
+        .iter()
         .map(|e| format!("{}{:?}", e.offset, e.phase))
         .collect();
     expect.assert_eq(&format!(

@@ -1,7 +1,9 @@
 //! Every progress comes back; no damaged one does.
 
 use expect_test::{Expect, expect};
-use model::{HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob};
+use model::{
+    HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob, SettledSpan,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -30,6 +32,7 @@ fn example() -> LaneProgress {
     LaneProgress {
         lane: LaneId(7),
         cursor: Offset(1_000),
+        ahead: None,
         settled_above: vec![Offset(1_001), Offset(1_002), Offset(1_500)],
         parked: vec![ParkedJob {
             offset: Offset(1_000),
@@ -49,14 +52,7 @@ fn example() -> LaneProgress {
 /// Frozen: a store that is kept must be read by every later version.
 #[test]
 fn the_bytes_of_version_1() {
-    let fresh = LaneProgress {
-        lane: LaneId(1),
-        cursor: Offset(5),
-        settled_above: vec![],
-        parked: vec![],
-        counts: OutcomeCounts::default(),
-        hold: None,
-    };
+    let fresh = LaneProgress::new(LaneId(1), Offset(5));
     check(
         &fresh,
         expect![[r#"
@@ -71,6 +67,25 @@ fn the_bytes_of_version_1() {
         68 03 01 01 f2 03 01 00 03 90 bf 05 09 30 f8 7f
     "#]],
     );
+}
+
+/// Frozen, too.
+#[test]
+fn the_bytes_of_version_2() {
+    let ahead = SettledSpan {
+        from: Offset(2_000),
+        to: Offset(5_000),
+        jobs: 700,
+    };
+    let forked = LaneProgress {
+        ahead: Some(ahead),
+        ..example()
+    };
+    check(&forked, expect![[r#"
+        02 e8 07 b8 17 bc 05 ac 02 01 02 05 03 00 00 80
+        01 05 04 61 75 74 68 03 01 01 f2 03 01 00 03 90
+        bf 05 a4 92 39 60
+    "#]]);
 }
 
 #[test]
@@ -97,25 +112,33 @@ fn any_progress() -> impl Strategy<Value = LaneProgress> {
         }
     });
     let hold = prop::option::of(prop::sample::select(HoldReason::ALL.to_vec()));
+    let span = any::<[u64; 3]>().prop_map(|[from, to, jobs]| SettledSpan {
+        from: Offset(from),
+        to: Offset(to),
+        jobs,
+    });
     (
-        (any::<u32>(), any::<u64>(), hold),
+        (any::<u32>(), any::<u64>(), hold, prop::option::of(span)),
         vec(any::<u64>().prop_map(Offset), 0..50),
         vec(job, 0..50),
         (any::<[u64; 3]>(), any::<[u64; 5]>()),
     )
         .prop_map(
-            |((lane, cursor, hold), settled_above, parked, (ended, filtered))| LaneProgress {
-                lane: LaneId(lane),
-                cursor: Offset(cursor),
-                settled_above,
-                parked,
-                counts: OutcomeCounts {
-                    delivered: ended[0],
-                    rejected: ended[1],
-                    expired: ended[2],
-                    filtered,
-                },
-                hold,
+            |((lane, cursor, hold, ahead), settled_above, parked, (ended, filtered))| {
+                LaneProgress {
+                    lane: LaneId(lane),
+                    cursor: Offset(cursor),
+                    ahead,
+                    settled_above,
+                    parked,
+                    counts: OutcomeCounts {
+                        delivered: ended[0],
+                        rejected: ended[1],
+                        expired: ended[2],
+                        filtered,
+                    },
+                    hold,
+                }
             },
         )
 }

@@ -53,6 +53,7 @@ fn at_cursor(lane: LaneId, cursor: u64) -> LaneProgress {
     LaneProgress {
         lane,
         cursor: Offset(cursor),
+        ahead: None,
         settled_above: vec![Offset(cursor + 2)],
         parked: vec![],
         counts: OutcomeCounts {

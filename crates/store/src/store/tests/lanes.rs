@@ -40,6 +40,7 @@ fn lanes_come_back_as_they_were_kept() {
     let progress = LaneProgress {
         lane: ids[1],
         cursor: Offset(1 << 40),
+        ahead: None,
         settled_above: vec![Offset((1 << 40) + 1), Offset((1 << 40) + 9)],
         parked: vec![ParkedJob {
             offset: Offset(1 << 40),
