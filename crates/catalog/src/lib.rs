@@ -37,6 +37,7 @@ mod json;
 pub mod judge;
 pub mod limits;
 mod marks;
+pub mod order_key;
 pub mod pages;
 pub mod play;
 mod program;
@@ -55,8 +56,9 @@ pub use finish::FinalRequest;
 pub use judge::Judged;
 pub use limits::STACK_BYTES_MIN;
 pub use model::registry::CheckedSettings;
+pub use order_key::OrderKey;
 pub use play::{Outcome, parse_answers, play, play_line};
-pub use program::{check_filter, check_transform, vet};
+pub use program::{check_filter, check_ordering_key, check_transform, vet};
 pub use request::{Body, RequestPlan};
 pub use transformer::{Entry, Planned, StepResponse, StepState, Transformer};
 

@@ -44,6 +44,8 @@ pub(crate) enum Role {
     Partial,
     /// `.` is the event, read-only
     Filter,
+    /// The same: what tells an event's key
+    Key,
     /// `.` is the event
     Transform,
 }
@@ -51,7 +53,7 @@ pub(crate) enum Role {
 impl Role {
     /// Whether `.` itself is the event, as in filters and transforms.
     fn sees_root(self) -> bool {
-        matches!(self, Self::Filter | Self::Transform)
+        matches!(self, Self::Filter | Self::Key | Self::Transform)
     }
 }
 
@@ -155,6 +157,16 @@ pub fn check_transform(text: &str) -> Result<(), Error> {
         .map_err(|fault| fault.of(Role::Transform))
 }
 
+/// Checks that what tells a connection's ordering key compiles.
+///
+/// # Errors
+/// The line, and what is wrong with it.
+pub fn check_ordering_key(text: &str) -> Result<(), Error> {
+    compile(text, Role::Key, &[])
+        .map(|_| ())
+        .map_err(|fault| fault.of(Role::Key))
+}
+
 /// What is wrong with a source, and on which of its lines.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
@@ -174,6 +186,7 @@ impl Fault {
         let what = match role {
             Role::Filter => "filter",
             Role::Transform => "transform",
+            Role::Key => "ordering_key",
             _ => "program",
         };
         Error::Program {
@@ -227,7 +240,7 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
     let list = |items: Kind| Kind::array(Collection::from_unknown(items));
     let mut known: Vec<(&str, Kind)> = Vec::new();
     match role {
-        Role::Filter | Role::Transform => {
+        Role::Filter | Role::Key | Role::Transform => {
             return ExternalEnv::new_with_kind(event(), Kind::object(Collection::empty()));
         }
         Role::Event => known.push((scope::EVENT, event())),
@@ -300,7 +313,7 @@ fn configuration(role: Role) -> CompileConfig {
     let read_only: &[&str] = match role {
         Role::Transform => &[],
         Role::Event | Role::Step => &[scope::SETTINGS, scope::STATE, scope::RESPONSES],
-        Role::Filter | Role::Batch | Role::Response | Role::Partial => {
+        Role::Filter | Role::Key | Role::Batch | Role::Response | Role::Partial => {
             config.set_read_only();
             &[]
         }

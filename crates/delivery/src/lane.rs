@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use catalog::Transformer;
+use catalog::{OrderKey, Transformer};
 use model::lane::LATENCY_BUCKETS_MS;
 use model::{
     ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome, SourceId,
@@ -42,6 +42,8 @@ pub(crate) struct Lane {
     pub(crate) durable: Offset,
     /// Made at the first job, given back when the lane has been idle for long.
     pub(crate) transformer: Option<Rc<RefCell<Transformer>>>,
+    /// Tells its events' keys, once it has some whose order matters.
+    order_key: Option<Rc<RefCell<OrderKey>>>,
     pub(crate) used_at: MonoMicros,
     /// Held by a person, and not only switched off by the configuration.
     pub(crate) held_by_operator: bool,
@@ -119,6 +121,7 @@ impl Lane {
             seen: Seen::new(spec.progress.cursor, seen),
             durable: spec.progress.cursor,
             transformer: None,
+            order_key: None,
             used_at: now,
             held_by_operator,
             expired_unseen: 0,
@@ -134,6 +137,31 @@ impl Lane {
 
     pub(crate) fn stream(&self) -> SourceId {
         self.plan.connection.source
+    }
+
+    /// Events of one key go in order. What is delivered again goes as it was asked for.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.plan.policy.ordered && self.kind != LaneKind::Redelivery
+    }
+
+    /// What tells its events' keys; `None` where their order does not matter.
+    pub(crate) fn order_key(&mut self) -> Option<Result<Rc<RefCell<OrderKey>>, String>> {
+        if !self.is_ordered() {
+            return None;
+        }
+        if self.order_key.is_none() {
+            match self.plan.order_key() {
+                Ok(order_key) => self.order_key = Some(Rc::new(RefCell::new(order_key))),
+                Err(problem) => return Some(Err(problem)),
+            }
+        }
+        self.order_key.clone().map(Ok)
+    }
+
+    /// The plan has changed: what was made by the old one is made anew.
+    pub(crate) fn forget_programs(&mut self) {
+        self.transformer = None;
+        self.order_key = None;
     }
 
     pub(crate) fn figures(&mut self) -> &mut Figures {

@@ -37,4 +37,4 @@ mod shard;
 pub use delivery::{ApplyReport, Balance, Delivery, start};
 pub use error::Error;
 pub use http::egress::EgressPolicy;
-pub use options::Options;
+pub use options::{ATTEMPT_TIMEOUT_MS, Options};

@@ -1,22 +1,23 @@
 //! Delivery's options: every limit by name.
 
+use model::Policy;
+
 use crate::http::dial::DialOptions;
 use crate::http::egress::EgressPolicy;
 use crate::http::pool::PoolOptions;
 use crate::http::resolver::ResolverOptions;
+
+/// One attempt, from the name's lookup to the last byte of the answer.
+pub const ATTEMPT_TIMEOUT_MS: u64 = 30_000;
 
 /// How delivery works. `Default` gives the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Threads among which the lanes are divided. Default: 1. Minimum: 1.
     pub shards: usize,
-    /// One attempt, from the name's lookup to the last byte of the answer. A connection may set
-    /// its own. Default: 30,000.
-    pub attempt_timeout_ms: u64,
-    /// Connections of one lane, and so its attempts under way. Default: 64.
-    pub connections_per_lane_max: u32,
-    /// Jobs of one lane above its cursor. Default: 10,000.
-    pub window_jobs_max: u32,
+    /// What every connection has that does not say its own. Default: nothing, which leaves
+    /// [`scheduler::LanePolicy`]'s defaults and [`ATTEMPT_TIMEOUT_MS`].
+    pub policy: Policy,
     /// Attempts under way, over all shards. Default: 2,048.
     pub in_flight_max: u32,
     /// Bytes of their events, over all shards. Default: 64 MiB.
@@ -60,9 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shards: 1,
-            attempt_timeout_ms: 30_000,
-            connections_per_lane_max: 64,
-            window_jobs_max: 10_000,
+            policy: Policy::default(),
             in_flight_max: 2_048,
             in_flight_bytes_max: 64 * 1024 * 1024,
             response_bytes_max: 64 * 1024,

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CheckedSettings, Definition, Transformer};
-use model::{Connection, ConnectionId, Destination, DestinationId, Registry, SourceId};
+use catalog::{Catalog, CheckedSettings, Definition, OrderKey, Transformer};
+use model::{
+    Connection, ConnectionId, Destination, DestinationId, Ordering, Policy, Registry, SourceId,
+};
 use scheduler::LanePolicy;
 
-use crate::options::Options;
+use crate::options::{ATTEMPT_TIMEOUT_MS, Options};
 
 /// One connection as it is to be served.
 pub(crate) struct Plan {
@@ -22,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) definition: Result<Arc<Definition>, String>,
     pub(crate) policy: Arc<LanePolicy>,
     pub(crate) attempt_timeout: Duration,
+    /// VRL; only where events of one key go in order.
+    ordering_key: Option<String>,
 }
 
 /// All plans by connection.
@@ -44,6 +48,7 @@ impl Plan {
             && self.destination == other.destination
             && self.connection.filter == other.connection.filter
             && self.connection.transform == other.connection.transform
+            && self.ordering_key == other.ordering_key
     }
 
     /// A transformer for its events.
@@ -60,6 +65,15 @@ impl Plan {
             self.connection.transform.as_deref(),
         )
         .map_err(|error| error.to_string())
+    }
+
+    /// What tells its events' keys.
+    ///
+    /// # Errors
+    /// There is no definition, or the expression does not compile.
+    pub(crate) fn order_key(&self) -> Result<OrderKey, String> {
+        let definition = self.definition.as_ref().map_err(String::clone)?;
+        OrderKey::new(definition, self.ordering_key.as_deref()).map_err(|error| error.to_string())
     }
 
     /// The names by which an event's `integrations` object may switch the destination.
@@ -95,7 +109,8 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
         };
         let source = sources.get(&connection.source).copied().unwrap_or_default();
         let definition = definition.clone();
-        let policy = lane_policy(connection, destination, &definition, options);
+        let said = connection.policy.or(&options.policy);
+        let policy = lane_policy(&said, destination, definition.as_deref().ok());
         let (policy, definition) = match policy.validate() {
             Ok(()) => (policy, definition),
             Err(error) => (
@@ -103,7 +118,6 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
                 Err(format!("the connection's policy: {error}")),
             ),
         };
-        let timeout_ms = connection.policy.attempt_timeout_ms;
         let plan = Plan {
             connection: Arc::clone(connection),
             source: source.to_owned(),
@@ -111,8 +125,9 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
             definition,
             policy: policies.share(policy),
             attempt_timeout: Duration::from_millis(
-                timeout_ms.unwrap_or(options.attempt_timeout_ms),
+                said.attempt_timeout_ms.unwrap_or(ATTEMPT_TIMEOUT_MS),
             ),
+            ordering_key: said.ordering_key,
         };
         plans.insert(connection.id, Arc::new(plan));
     }
@@ -170,44 +185,61 @@ fn settings(destination: &Destination, definition: &Definition) -> Result<Checke
         })
 }
 
+/// What a connection's policy, with the defaults of its definition, means to its lane.
 fn lane_policy(
-    connection: &Connection,
+    said: &Policy,
     destination: &Destination,
-    definition: &Result<Arc<Definition>, String>,
-    options: &Options,
+    definition: Option<&Definition>,
 ) -> LanePolicy {
-    let policy = &connection.policy;
-    let definition = definition.as_deref().ok();
     let default = LanePolicy::default();
-    let batch = definition.and_then(|definition| definition.batch(&destination.settings));
-    let expiry_ms = policy
-        .retry_expiry_ms
-        .or(definition.map(Definition::retry_expiry_ms));
-    let rate = policy
-        .rate_limit_per_s
-        .or(definition.and_then(Definition::rate_limit_per_s));
-    let concurrency_max = policy
-        .concurrency_max
-        .unwrap_or(default.concurrency_max)
-        .min(options.connections_per_lane_max);
-    LanePolicy {
-        batch_events_max: batch.map_or(1, |limits| {
-            policy
-                .batch_events_max
-                .unwrap_or(limits.events_max)
-                .min(limits.events_max)
-                .min(options.window_jobs_max)
-        }),
-        batch_bytes_max: batch
-            .map_or(default.batch_bytes_max, |limits| limits.bytes_max)
-            .min(default.window_bytes_max),
-        batch_wait_us: batch.map_or(0, |limits| limits.wait_ms.saturating_mul(1_000)),
+    let us =
+        |ms: Option<u64>, default_us: u64| ms.map_or(default_us, |ms| ms.saturating_mul(1_000));
+    let expiry_ms = said.retry_expiry_ms;
+    let expiry_ms = expiry_ms.or(definition.map(Definition::retry_expiry_ms));
+    let rate = said.rate_limit_per_s;
+    let concurrency_max = said.concurrency_max.unwrap_or(default.concurrency_max);
+    let concurrency_init = said.concurrency_init.unwrap_or(default.concurrency_init);
+    let window_jobs_max = said.window_jobs_max.unwrap_or(default.window_jobs_max);
+    let window_bytes_max = said.window_bytes_max.unwrap_or(default.window_bytes_max);
+    let policy = LanePolicy {
         concurrency_max,
-        window_jobs_max: options.window_jobs_max,
-        concurrency_init: default.concurrency_init.min(concurrency_max),
-        rate_limit_per_s: rate,
-        expiry_us: expiry_ms.map_or(default.expiry_us, |ms| ms.saturating_mul(1_000)),
+        concurrency_init: concurrency_init.min(concurrency_max),
+        rate_limit_per_s: lower(rate, definition.and_then(Definition::rate_limit_per_s)),
+        expiry_us: us(expiry_ms, default.expiry_us),
+        attempts_min: said.retry_attempts_min.unwrap_or(default.attempts_min),
+        backoff_first_us: us(said.retry_delay_first_ms, default.backoff_first_us),
+        backoff_us_max: us(said.retry_delay_max_ms, default.backoff_us_max),
+        retry_percent: said.retry_percent.unwrap_or(default.retry_percent),
+        recent_percent: said.recent_percent.unwrap_or(default.recent_percent),
+        recent_us: us(said.recent_age_ms, default.recent_us),
+        ordered: said.ordering == Some(Ordering::Key),
+        poison_failures: said.poison_failures.unwrap_or(default.poison_failures),
+        window_jobs_max,
+        window_bytes_max,
+        breaker_window_us: us(said.breaker_window_ms, default.breaker_window_us),
+        probe_us_max: us(said.probe_delay_max_ms, default.probe_us_max),
+        hold_probe_us: us(said.hold_probe_ms, default.hold_probe_us),
         ..default
+    };
+    let batch = definition.and_then(|definition| definition.batch(&destination.settings));
+    let Some(limits) = batch else {
+        return policy;
+    };
+    // An operator narrows what the service declares, and never widens it.
+    let events = said.batch_events_max.unwrap_or(limits.events_max);
+    let bytes = said.batch_bytes_max.unwrap_or(limits.bytes_max);
+    LanePolicy {
+        batch_events_max: events.min(limits.events_max).min(window_jobs_max),
+        batch_bytes_max: bytes.min(limits.bytes_max).min(window_bytes_max),
+        batch_wait_us: us(said.batch_wait_ms.or(Some(limits.wait_ms)), 0),
+        ..policy
+    }
+}
+
+fn lower(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

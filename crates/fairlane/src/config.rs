@@ -17,6 +17,7 @@ pub mod entries;
 pub mod keys;
 mod nearest;
 mod overrides;
+mod policy;
 pub mod problem;
 mod reader;
 #[cfg(test)]

@@ -21,6 +21,6 @@ pub mod time;
 pub use id::{AttemptId, ConnectionId, DestinationId, LaneId, Name, Offset, Position, SourceId};
 pub use lane::{LaneProgress, LaneState, OutcomeCounts, ParkedJob, SettledSpan};
 pub use outcome::{Failure, FilterReason, HoldReason, JobResult, Outcome, RejectReason};
-pub use registry::{Connection, Destination, Policy, Registry, Settings, Source};
+pub use registry::{Connection, Destination, Ordering, Policy, Registry, Settings, Source};
 pub use secret::Secret;
 pub use time::{MonoMicros, UnixMillis};

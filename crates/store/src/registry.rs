@@ -55,11 +55,8 @@ struct ConnectionBody {
     enabled: bool,
     filter: Option<String>,
     transform: Option<String>,
-    concurrency_max: Option<u32>,
-    rate_limit_per_s: Option<f64>,
-    retry_expiry_ms: Option<u64>,
-    attempt_timeout_ms: Option<u64>,
-    batch_events_max: Option<u32>,
+    #[serde(flatten)]
+    policy: Policy,
 }
 
 /// Records what is in force from `now` on. What has not changed is not written again.
@@ -87,18 +84,13 @@ pub(crate) fn record(
     });
     record_kind(tx, NameKind::Destination, destinations, now)?;
     let connections = registry.connections.iter().map(|connection| {
-        let policy = &connection.policy;
         let body = ConnectionBody {
             source: connection.source,
             destination: connection.destination,
             enabled: connection.enabled,
             filter: connection.filter.clone(),
             transform: connection.transform.clone(),
-            concurrency_max: policy.concurrency_max,
-            rate_limit_per_s: policy.rate_limit_per_s,
-            retry_expiry_ms: policy.retry_expiry_ms,
-            attempt_timeout_ms: policy.attempt_timeout_ms,
-            batch_events_max: policy.batch_events_max,
+            policy: Policy::clone(&connection.policy),
         };
         (connection.id.0, &connection.name, json(&body))
     });
@@ -140,13 +132,7 @@ pub(crate) fn recorded(connection: &Database, sealer: &Sealer) -> Result<Recorde
             enabled: body.enabled,
             filter: body.filter,
             transform: body.transform,
-            policy: Policy {
-                concurrency_max: body.concurrency_max,
-                rate_limit_per_s: body.rate_limit_per_s,
-                retry_expiry_ms: body.retry_expiry_ms,
-                attempt_timeout_ms: body.attempt_timeout_ms,
-                batch_events_max: body.batch_events_max,
-            },
+            policy: Arc::new(body.policy),
         }));
     }
     Ok(registry)

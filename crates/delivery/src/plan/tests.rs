@@ -59,7 +59,7 @@ fn registry(definition: &str, settings: serde_json::Value, policy: Policy) -> Re
             enabled: true,
             filter: None,
             transform: None,
-            policy,
+            policy: Arc::new(policy),
         })],
     }
 }

@@ -1,15 +1,21 @@
 //! Which records come next in a lane.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use eventlog::RecordRef;
+use catalog::OrderKey;
+use eventlog::{EventLog, RecordRef};
 use model::{LaneId, Offset};
-use scheduler::{Fetch, Input};
+use scheduler::{Fetch, Input, Key};
 use store::LaneKind;
 
 use super::lanes::END_OF_QUEUE;
 use super::{Event, Shard};
 use crate::clock::Clock;
+use crate::lane::Lane;
+
+/// Records whose keys are read at once: other lanes wait meanwhile.
+const KEYS_AT_ONCE_MAX: usize = 256;
 
 impl Shard {
     pub(super) fn fetch(&mut self, lane: LaneId, from: Offset, to: Offset, max: usize) {
@@ -23,6 +29,12 @@ impl Shard {
     }
 
     fn fetch_records(&mut self, id: LaneId, from: Offset, to: Offset, max: usize) {
+        let ordered = self.lanes.get(&id).is_some_and(Lane::is_ordered);
+        let max = if ordered {
+            max.min(KEYS_AT_ONCE_MAX)
+        } else {
+            max
+        };
         let mut found: Vec<RecordRef> = Vec::new();
         let scanned_to = match self.look(id, from, to, max, &mut found) {
             Ok(scanned_to) => scanned_to,
@@ -33,19 +45,74 @@ impl Shard {
                 from
             }
         };
-        let offsets = found
-            .iter()
-            .map(|r| Fetch {
-                offset: r.offset,
-                bytes: r.bytes,
-                key: None,
+        let fetched = |keys: Vec<Option<Key>>| {
+            let keys = keys.into_iter().chain(std::iter::repeat(None));
+            let offsets = found.iter().zip(keys).map(|(record, key)| Fetch {
+                offset: record.offset,
+                bytes: record.bytes,
+                key,
+            });
+            Event::of(Input::Fetched {
+                lane: id,
+                offsets: offsets.collect(),
+                scanned_to,
             })
-            .collect();
-        self.ready.push_back(Event::of(Input::Fetched {
-            lane: id,
-            offsets,
-            scanned_to,
-        }));
+        };
+        let order_key = self.lanes.get_mut(&id).and_then(Lane::order_key);
+        match order_key.filter(|_| !found.is_empty()) {
+            None => self.ready.push_back(fetched(Vec::new())),
+            Some(Ok(order_key)) => {
+                let offsets = found.iter().map(|record| record.offset);
+                let keys = keys_at_hand(&self.log, offsets, &mut order_key.borrow_mut());
+                match keys {
+                    Some(keys) => self.ready.push_back(fetched(keys)),
+                    None => self.fetch_keys(id, from, found, scanned_to, order_key),
+                }
+            }
+            Some(Err(problem)) => {
+                // Without their keys the events would go in any order: better not at all.
+                self.ready.push_back(nothing(id, from));
+                self.ready
+                    .push_back(Event::of(self.definition_hold(id, &problem)));
+            }
+        }
+    }
+
+    /// Reads records for their keys that are not in memory.
+    fn fetch_keys(
+        &self,
+        id: LaneId,
+        from: Offset,
+        found: Vec<RecordRef>,
+        scanned_to: Offset,
+        order_key: Rc<RefCell<OrderKey>>,
+    ) {
+        let (log, inbox) = (self.log.clone(), Rc::clone(&self.inbox));
+        tokio::task::spawn_local(async move {
+            let read = move || {
+                let events = found
+                    .iter()
+                    .map(|record| (*record, log.read(record.offset).ok()));
+                events.collect::<Vec<_>>()
+            };
+            let Ok(events) = tokio::task::spawn_blocking(read).await else {
+                return inbox.push(nothing(id, from));
+            };
+            let mut order_key = order_key.borrow_mut();
+            let offsets = events.into_iter().map(|(record, event)| Fetch {
+                offset: record.offset,
+                bytes: record.bytes,
+                // One that cannot be read has no key: its attempt will say what is wrong.
+                key: event
+                    .and_then(|event| order_key.of(&event.payload))
+                    .map(Key),
+            });
+            inbox.push(Event::of(Input::Fetched {
+                lane: id,
+                offsets: offsets.collect(),
+                scanned_to,
+            }));
+        });
     }
 
     fn look(
@@ -113,4 +180,26 @@ impl Shard {
             }));
         });
     }
+}
+
+/// The answer to a fetch that failed: the scheduler asks again after a while.
+fn nothing(lane: LaneId, from: Offset) -> Event {
+    Event::of(Input::Fetched {
+        lane,
+        offsets: Vec::new(),
+        scanned_to: from,
+    })
+}
+
+/// The events' keys, if all of them can be read without waiting for the disk.
+fn keys_at_hand(
+    log: &EventLog,
+    offsets: impl Iterator<Item = Offset>,
+    order_key: &mut OrderKey,
+) -> Option<Vec<Option<Key>>> {
+    let mut key = |offset| match log.try_read(offset) {
+        Ok(Some(record)) => Some(order_key.of(&record.payload).map(Key)),
+        Ok(None) | Err(_) => None,
+    };
+    offsets.map(&mut key).collect()
 }

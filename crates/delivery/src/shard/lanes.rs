@@ -136,16 +136,19 @@ impl Shard {
 
     /// Holds a lane whose programs do not compile.
     pub(super) fn hold_for_definition(&mut self, id: LaneId, problem: &str) {
+        let hold = self.definition_hold(id, problem);
+        self.step(hold, None);
+    }
+
+    /// Says why the lane cannot go on.
+    pub(super) fn definition_hold(&self, id: LaneId, problem: &str) -> Input {
         if let Some(lane) = self.lanes.get(&id) {
             tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
         }
-        self.step(
-            Input::Hold {
-                lane: id,
-                reason: HoldReason::Definition,
-            },
-            None,
-        );
+        Input::Hold {
+            lane: id,
+            reason: HoldReason::Definition,
+        }
     }
 
     /// Takes over a new configuration. Attempts under way keep the transformer they have.
@@ -181,7 +184,7 @@ impl Shard {
         let same_policy = plan.policy == lane.plan.policy;
         let same_switch = plan.is_enabled() == lane.plan.is_enabled();
         if !same_work {
-            lane.transformer = None;
+            lane.forget_programs();
         }
         let policy = plan.policy.clone();
         lane.plan = plan;

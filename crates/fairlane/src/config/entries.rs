@@ -64,6 +64,7 @@ pub struct ConnectionEntry {
     /// Where its filter is given, or the file that holds it named.
     pub filter_line: usize,
     pub transform_line: usize,
+    pub ordering_key_line: usize,
 }
 
 /// Reads the three lists into `config`, whose sections have been read already.
@@ -94,7 +95,7 @@ pub(super) fn read(config: &mut Config, inputs: &Inputs<'_>, root: &Table, found
             "destinations",
             config.destinations.iter().map(|entry| &entry.name),
         ),
-        window_jobs_max: config.delivery.window_jobs_max,
+        policy: config.delivery.policy.clone(),
     };
     let mut names = Seen::default();
     for (table, place) in tables("connections", root, found) {
@@ -121,7 +122,8 @@ impl Seen {
 struct Known {
     sources: HashSet<String>,
     destinations: HashSet<String>,
-    window_jobs_max: u64,
+    /// What a connection has that does not say its own.
+    policy: Policy,
 }
 
 fn names_in<'n>(root: &Table, list: &str, good: impl Iterator<Item = &'n Name>) -> HashSet<String> {
@@ -285,23 +287,10 @@ fn connection(
     let (transform, transform_line) = program(section, "transform", "transform_file");
     let mut enabled = true;
     section.boolean("enabled", &mut enabled);
-    let policy = Policy {
-        concurrency_max: section.count_u32_if_set("concurrency_max"),
-        rate_limit_per_s: section.rate_if_set("rate_limit_per_s"),
-        retry_expiry_ms: section.duration_if_set("retry_expiry"),
-        attempt_timeout_ms: section.duration_if_set("attempt_timeout"),
-        batch_events_max: section.count_u32_if_set("batch_events_max"),
-    };
-    let window = known.window_jobs_max;
-    section.refuse_if(
-        policy
-            .batch_events_max
-            .is_some_and(|events| u64::from(events) > window),
-        "batch_events_max",
-        format!(
-            "more than window_jobs_max of [delivery] ({window}): such a batch would never fill"
-        ),
-    );
+    let policy = section.policy();
+    section.check_policy(&policy, &known.policy);
+    let ordering_key = section.node("ordering_key");
+    let ordering_key_line = ordering_key.and_then(|node| section.found.line(&node.place));
     let line = section.found.line(&section.place).unwrap_or_default();
     Some(ConnectionEntry {
         name: name?,
@@ -311,6 +300,7 @@ fn connection(
         filter,
         transform,
         policy,
+        ordering_key_line: ordering_key_line.unwrap_or(line),
         line,
         filter_line: filter_line.unwrap_or(line),
         transform_line: transform_line.unwrap_or(line),

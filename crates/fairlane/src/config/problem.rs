@@ -228,7 +228,7 @@ fn snippet(line: usize, column: usize, marked: usize, text: &str) -> String {
     format!("{gutter} |\n{number} | {shown}\n{gutter} | {indent}{marks}")
 }
 
-/// Words in a line that say that what stands in quotes may be secret. A write key is public.
+/// Words in a line that say that what stands in quotes may be secret.
 const SECRET_WORDS: [&str; 6] = [
     "secret",
     "token",
@@ -238,11 +238,14 @@ const SECRET_WORDS: [&str; 6] = [
     "credential",
 ];
 
+/// Lines that speak of keys, none of them secret.
+const PLAIN_KEYS: [&str; 2] = ["write_key", "ordering"];
+
 /// The line with the inside of its quotes hidden if it may hold a secret: errors end up in logs.
 fn masked(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let suspicious = SECRET_WORDS.iter().any(|word| lower.contains(word))
-        || (lower.contains("key") && !lower.contains("write_key"));
+        || (lower.contains("key") && !PLAIN_KEYS.iter().any(|word| lower.contains(word)));
     if suspicious {
         hidden(text)
     } else {

@@ -300,6 +300,31 @@ impl<'a> Section<'a, '_, '_> {
         self.if_set(key, Self::count)
     }
 
+    pub(super) fn bytes_if_set(&mut self, key: &'static str) -> Option<u64> {
+        self.if_set(key, Self::bytes)
+    }
+
+    /// One of the words that the key takes.
+    pub(super) fn choice_if_set(&mut self, key: &'static str) -> Option<String> {
+        let Kind::Choice(words) = self.kind(key) else {
+            return None;
+        };
+        self.node(key)?;
+        let read = |given: Given| {
+            if words.contains(&given.text.as_str()) {
+                return Ok(given.text);
+            }
+            let near = did_you_mean(&given.text, words.iter().copied());
+            let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+            Err(format!(
+                "{:?} is not one of {}{near}",
+                given.text,
+                words.join(", ")
+            ))
+        };
+        self.read(key, read, "a string")
+    }
+
     /// The same where the model wants a smaller type; the key's range keeps it within.
     pub(super) fn count_u32_if_set(&mut self, key: &'static str) -> Option<u32> {
         self.count_if_set(key)

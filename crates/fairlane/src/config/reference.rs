@@ -66,6 +66,10 @@ fn range(kind: Kind) -> Option<String> {
         Kind::Bytes { min, max } => Some(format!("{} to {}", show_bytes(min), show_bytes(max))),
         Kind::Count { min, max } => Some(format!("{min} to {max}")),
         Kind::Rate => Some("above 0".to_owned()),
+        Kind::Choice(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            Some(words.join(" or "))
+        }
         _ => None,
     }
 }
@@ -82,6 +86,7 @@ const fn word(kind: Kind) -> &'static str {
         Kind::Count { .. } => "integer",
         Kind::Rate => "number",
         Kind::Texts => "list of strings",
+        Kind::Choice(_) => "string",
         Kind::Networks => "list of address ranges",
         Kind::Table => "table",
         Kind::Code => "VRL",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
-    Connection, ConnectionId, Destination, DestinationId, Name, Registry, Source, SourceId,
+    Connection, ConnectionId, Destination, DestinationId, Name, Policy, Registry, Source, SourceId,
 };
 
 use super::{Config, ConnectionEntry, DestinationEntry, SourceEntry};
@@ -42,6 +42,8 @@ impl Config {
             .map(|entry| entry.name.clone())
             .collect();
         let connections = connection_ids(&names)?;
+        // Neighbours in a file often say the same.
+        let mut policy = Arc::new(Policy::default());
         let checked = "was checked when the configuration was read";
         Ok(Registry {
             sources: self
@@ -64,7 +66,10 @@ impl Config {
                 .map(|(entry, id)| {
                     let source = *of_source.get(&entry.source).expect(checked);
                     let destination = *of_destination.get(&entry.destination).expect(checked);
-                    Arc::new(entry.connection(id, source, destination))
+                    if *policy != entry.policy {
+                        policy = Arc::new(entry.policy.clone());
+                    }
+                    Arc::new(entry.connection(id, source, destination, &policy))
                 })
                 .collect(),
         })
@@ -101,6 +106,7 @@ impl ConnectionEntry {
         id: ConnectionId,
         source: SourceId,
         destination: DestinationId,
+        policy: &Arc<Policy>,
     ) -> Connection {
         Connection {
             id,
@@ -110,7 +116,7 @@ impl ConnectionEntry {
             enabled: self.enabled,
             filter: self.filter.clone(),
             transform: self.transform.clone(),
-            policy: self.policy.clone(),
+            policy: Arc::clone(policy),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use model::Secret;
+use model::{Policy, Secret};
 
 use super::reader::Section;
 
@@ -171,13 +171,17 @@ impl IngestSection {
 }
 
 /// `[delivery]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeliverySection {
-    pub attempt_timeout_ms: u64,
-    pub concurrency_max: u64,
     pub in_flight_max: u64,
     pub in_flight_bytes_max: u64,
-    pub window_jobs_max: u64,
+    pub reserved_percent: u64,
+    pub group_percent: u64,
+    pub quantum_bytes: u64,
+    pub stagger_max_ms: u64,
+    pub idle_after_ms: u64,
+    /// Of every connection that does not say its own.
+    pub policy: Policy,
     pub drain_timeout_ms: u64,
     pub egress_allow: Vec<IpNet>,
     pub egress_allow_http: bool,
@@ -187,11 +191,14 @@ pub struct DeliverySection {
 impl Default for DeliverySection {
     fn default() -> Self {
         Self {
-            attempt_timeout_ms: 30_000,
-            concurrency_max: 64,
             in_flight_max: 2_048,
             in_flight_bytes_max: 64 * MIB,
-            window_jobs_max: 10_000,
+            reserved_percent: 25,
+            group_percent: 50,
+            quantum_bytes: 64 * 1024,
+            stagger_max_ms: 5_000,
+            idle_after_ms: 60_000,
+            policy: Policy::default(),
             drain_timeout_ms: 25_000,
             egress_allow: Vec::new(),
             egress_allow_http: false,
@@ -202,11 +209,15 @@ impl Default for DeliverySection {
 
 impl DeliverySection {
     pub(super) fn read(&mut self, section: &mut Section<'_, '_, '_>) {
-        section.duration("attempt_timeout", &mut self.attempt_timeout_ms);
-        section.count("concurrency_max", &mut self.concurrency_max);
         section.count("in_flight_max", &mut self.in_flight_max);
         section.bytes("in_flight_bytes_max", &mut self.in_flight_bytes_max);
-        section.count("window_jobs_max", &mut self.window_jobs_max);
+        section.count("reserved_percent", &mut self.reserved_percent);
+        section.count("group_percent", &mut self.group_percent);
+        section.bytes("quantum", &mut self.quantum_bytes);
+        section.duration("stagger_max", &mut self.stagger_max_ms);
+        section.duration("idle_after", &mut self.idle_after_ms);
+        self.policy = section.policy();
+        section.check_policy(&self.policy, &Policy::default());
         section.duration("drain_timeout", &mut self.drain_timeout_ms);
         section.networks("egress_allow", &mut self.egress_allow);
         section.boolean("egress_allow_http", &mut self.egress_allow_http);

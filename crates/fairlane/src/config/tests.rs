@@ -4,7 +4,8 @@ use std::path::Path;
 
 use expect_test::{Expect, expect, expect_file};
 
-use model::Settings;
+use model::{Ordering, Policy, Settings};
+use scheduler::LanePolicy;
 
 use super::keys::{Default as KeyDefault, KEYS};
 use super::*;
@@ -57,6 +58,31 @@ fn nothing_is_needed() {
     assert_eq!(parse("").unwrap(), Config::default());
 }
 
+/// What stands for all that nobody says.
+fn default_policy() -> Policy {
+    let lane = LanePolicy::default();
+    let ms = |us: u64| Some(us / 1_000);
+    Policy {
+        attempt_timeout_ms: Some(delivery::ATTEMPT_TIMEOUT_MS),
+        concurrency_init: Some(lane.concurrency_init),
+        concurrency_max: Some(lane.concurrency_max),
+        retry_attempts_min: Some(lane.attempts_min),
+        retry_delay_first_ms: ms(lane.backoff_first_us),
+        retry_delay_max_ms: ms(lane.backoff_us_max),
+        retry_percent: Some(lane.retry_percent),
+        recent_percent: Some(lane.recent_percent),
+        recent_age_ms: ms(lane.recent_us),
+        poison_failures: Some(lane.poison_failures),
+        window_jobs_max: Some(lane.window_jobs_max),
+        window_bytes_max: Some(lane.window_bytes_max),
+        breaker_window_ms: ms(lane.breaker_window_us),
+        probe_delay_max_ms: ms(lane.probe_us_max),
+        hold_probe_ms: ms(lane.hold_probe_us),
+        ordering: Some(Ordering::None),
+        ..Policy::default()
+    }
+}
+
 #[test]
 fn each_documented_default_is_the_codes_default() {
     let mut text = String::new();
@@ -68,7 +94,10 @@ fn each_documented_default_is_the_codes_default() {
             }
         }
     }
-    assert_eq!(parse(&text).unwrap(), Config::default(), "{text}");
+    let mut documented = parse(&text).unwrap();
+    assert_eq!(documented.delivery.policy, default_policy(), "{text}");
+    documented.delivery.policy = Policy::default();
+    assert_eq!(documented, Config::default(), "{text}");
     let lists = "[[sources]]\nname = 'a'\nwrite_key = 'k'\n[[destinations]]\nname = 'b'\n\
                  type = 'webhook'\n[[connections]]\nsource = 'a'\ndestination = 'b'\n";
     let bare = parse(lists).unwrap();
@@ -116,7 +145,7 @@ fn the_example_is_right_as_it_stands_and_in_full() {
     let any = |_: &Path| Ok("true".to_owned());
     let full = example_in_full();
     let full = Config::parse("example", &full, &environment, &assumed, &any).unwrap();
-    assert_eq!(full.connections.len(), 2);
+    assert_eq!(full.connections.len(), 3);
 }
 
 #[test]
@@ -263,6 +292,10 @@ rate_limit_per_s = 0
 filter = "true"
 filter_file = "paid.vrl"
 transform_file = "none.vrl"
+ordering = "keys"
+ordering_key = ".properties.account_id"
+retry_delay_first = "1h"
+concurrency_init = 65
 [[connections]]
 source = "web"
 destination = "crm"
@@ -320,7 +353,7 @@ destination = "crm"
                |
             24 | to = "crm"
                | ^^
-            fairlane.toml:28:20: more than window_jobs_max of [delivery] (50): such a batch would never fill
+            fairlane.toml:28:20: batch_events_max is more than window_jobs_max (50): such a batch would never fill
                |
             28 | batch_events_max = 51
                |                    ^^
@@ -336,9 +369,25 @@ destination = "crm"
                |
             32 | transform_file = "none.vrl"
                |                  ^^^^^^^^^^
-            fairlane.toml:33:1: "web:crm" is already the connection at line 25: give this one a name
+            fairlane.toml:33:12: "keys" is not one of "none", "key"; did you mean "key"?
                |
-            33 | [[connections]]
+            33 | ordering = "keys"
+               |            ^^^^^^
+            fairlane.toml:34:16: it says nothing without ordering = "key"
+               |
+            34 | ordering_key = ".properties.account_id"
+               |                ^^^^^^^^^^^^^^^^^^^^^^^^
+            fairlane.toml:35:21: retry_delay_first (3600000 ms) is more than retry_delay_max (1800000 ms)
+               |
+            35 | retry_delay_first = "1h"
+               |                     ^^^^
+            fairlane.toml:36:20: more than concurrency_max (64)
+               |
+            36 | concurrency_init = 65
+               |                    ^^
+            fairlane.toml:37:1: "web:crm" is already the connection at line 25: give this one a name
+               |
+            37 | [[connections]]
                | ^^^^^^^^^^^^^^^"#]],
     );
 }

@@ -142,12 +142,18 @@ pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery
     let in_flight_max = section.in_flight_max.min(shares.attempts);
     let mut options = delivery::Options {
         shards,
-        attempt_timeout_ms: section.attempt_timeout_ms,
-        connections_per_lane_max: u32::try_from(section.concurrency_max).unwrap_or(u32::MAX),
-        window_jobs_max: u32::try_from(section.window_jobs_max).unwrap_or(u32::MAX),
-        in_flight_max: u32::try_from(in_flight_max).unwrap_or(u32::MAX),
+        policy: section.policy.clone(),
+        in_flight_max: to_u32(in_flight_max),
         in_flight_bytes_max: section.in_flight_bytes_max,
         drain_timeout_ms: section.drain_timeout_ms,
+        scheduler: scheduler::Options {
+            reserved_percent: to_u32(section.reserved_percent),
+            group_percent: to_u32(section.group_percent),
+            quantum_bytes: to_u32(section.quantum_bytes),
+            stagger_us_max: section.stagger_max_ms.saturating_mul(1_000),
+            idle_after_us: section.idle_after_ms.saturating_mul(1_000),
+            ..scheduler::Options::default()
+        },
         egress,
         on_fatal: fatal,
         ..delivery::Options::default()
@@ -188,6 +194,10 @@ pub fn admin(config: &Config) -> admin::Options {
 /// Ingest and delivery get half of the cores each, and at least one.
 fn half_the_cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+fn to_u32(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn to_usize(value: u64) -> usize {

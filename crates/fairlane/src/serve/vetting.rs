@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use catalog::{Catalog, Definition, Transformer, check_filter, check_transform, run_cases};
+use catalog::{
+    Catalog, Definition, Transformer, check_filter, check_ordering_key, check_transform, run_cases,
+};
 
 use crate::config::{Config, ConnectionEntry, DestinationEntry};
 
@@ -86,6 +88,7 @@ fn vet_destination(
 struct Programs<'a> {
     filters: HashMap<&'a str, Result<(), String>>,
     transforms: HashMap<&'a str, Result<(), String>>,
+    keys: HashMap<&'a str, Result<(), String>>,
 }
 
 impl<'a> Programs<'a> {
@@ -98,6 +101,13 @@ impl<'a> Programs<'a> {
                     "{file}:{}: filter of {name}: {why}",
                     connection.filter_line
                 ));
+            }
+        }
+        if let Some(text) = &connection.policy.ordering_key {
+            let said = |text: &str| check_ordering_key(text).map_err(|error| error.to_string());
+            if let Err(why) = self.keys.entry(text).or_insert_with(|| said(text)) {
+                let line = connection.ordering_key_line;
+                problems.push(format!("{file}:{line}: ordering_key of {name}: {why}"));
             }
         }
         if let Some(text) = &connection.transform {

@@ -1,9 +1,7 @@
 //! Every progress comes back; no damaged one does.
 
 use expect_test::{Expect, expect};
-use model::{
-    HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob, SettledSpan,
-};
+use model::{HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob, SettledSpan};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -81,11 +79,14 @@ fn the_bytes_of_version_2() {
         ahead: Some(ahead),
         ..example()
     };
-    check(&forked, expect![[r#"
+    check(
+        &forked,
+        expect![[r#"
         02 e8 07 b8 17 bc 05 ac 02 01 02 05 03 00 00 80
         01 05 04 61 75 74 68 03 01 01 f2 03 01 00 03 90
         bf 05 a4 92 39 60
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

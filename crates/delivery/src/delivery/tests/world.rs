@@ -11,8 +11,8 @@ use catalog::Catalog;
 use eventlog::{AppendBatch, EventLog, RecordFlags};
 use model::lane::LaneStatus;
 use model::{
-    Connection, ConnectionId, Destination, DestinationId, Name, Offset, Policy, Registry, Source,
-    SourceId, UnixMillis,
+    Connection, ConnectionId, Destination, DestinationId, Name, Offset, Registry, Source, SourceId,
+    UnixMillis,
 };
 use serde_json::{Value, json};
 use store::Store;
@@ -261,7 +261,7 @@ impl World {
             enabled: true,
             filter: None,
             transform: None,
-            policy: Policy::default(),
+            policy: Arc::default(),
         }));
         self.connection(self.registry.connections.len() - 1)
     }

@@ -65,10 +65,10 @@ fn registry() -> Registry {
             enabled: true,
             filter: Some(".type == \"track\"".to_owned()),
             transform: None,
-            policy: Policy {
+            policy: Arc::new(Policy {
                 rate_limit_per_s: Some(2.5),
                 ..Policy::default()
-            },
+            }),
         })],
     }
 }
