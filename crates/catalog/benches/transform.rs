@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use catalog::alloc::CountingAllocator;
-use catalog::{Catalog, Definition, Planned, Transformer};
+use catalog::{Catalog, Definition, Planned, Stamp, Transformer};
 use model::Settings;
 use serde_json::Value;
 
@@ -77,12 +77,17 @@ fn measure(
     let mut transformer =
         Transformer::new(Arc::clone(definition), checked, &[], None, None).ok()?;
     let mut times = Vec::new();
+    let stamp = Stamp {
+        message_id: "m",
+        now_unix_s: 1_700_000_000,
+        token: None,
+    };
     for _ in 0..rounds {
         let started = Instant::now();
         match transformer.event(event, false) {
             Planned::Send { requests, .. } if !requests.is_empty() => {
                 for request in &requests {
-                    black_box(transformer.finish(request, "m", 1_700_000_000));
+                    black_box(transformer.finish(request, stamp));
                 }
             }
             Planned::Entry(entry) => {

@@ -8,13 +8,14 @@ use model::registry::CheckedSettings;
 use url::Url;
 use vrl::value::{ObjectMap, Value};
 
-use crate::definition::{AuthSpec, Definition, Sender};
+use crate::definition::{AuthSpec, Definition, Sender, SigV4Spec, TokenPlace, TokenSpec};
 use crate::encode;
 use crate::error::Error;
 use crate::marks;
-use crate::request::{Body, RequestPlan, check_header_value, header_name, strict_url};
-use crate::signature::{HmacHash, SigningKeys};
+use crate::request::{RequestPlan, check_header_value, header_name, strict_url};
+use crate::signature::{HmacHash, SigV4, SigningKeys};
 use crate::template::Template;
+use crate::token::{TokenGrant, TokenSource};
 
 /// Made by [`crate::Transformer::new`].
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Binding {
     /// Marked.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) auth: Vec<Auth>,
+    pub(crate) token: TokenSource,
 }
 
 /// One auth with its secrets in place.
@@ -51,6 +53,9 @@ pub(crate) enum Auth {
         hash: HmacHash,
         secret: Secret,
     },
+    AwsSigV4(SigV4),
+    /// The token of the binding's [`TokenSource`], or one that was fetched.
+    Token(TokenPlace),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +83,7 @@ impl Binding {
             url: None,
             headers: Vec::new(),
             auth: Vec::new(),
+            token: TokenSource::None,
         };
         if definition.sender == Sender::Blackhole {
             return Ok(binding);
@@ -97,7 +103,26 @@ impl Binding {
             .iter()
             .filter_map(|spec| auth(spec, settings).transpose())
             .collect::<Result<_, _>>()?;
+        if let Some(spec) = definition.auth.iter().find_map(AuthSpec::token) {
+            binding.token = binding.token_source(spec, definition, settings)?;
+        }
         Ok(binding)
+    }
+
+    fn token_source(
+        &self,
+        spec: &TokenSpec,
+        definition: &Definition,
+        settings: &CheckedSettings,
+    ) -> Result<TokenSource, Error> {
+        let given = spec.access_token.as_ref().and_then(|t| t.reveal(settings));
+        if let Some(token) = given {
+            check_header_value("token", &token)
+                .map_err(|problem| setting_error("auth", &problem))?;
+            return Ok(TokenSource::Given(Secret::new(token)));
+        }
+        let grant = TokenGrant::new(spec, self, definition, settings);
+        Ok(TokenSource::Fetched(Box::new(grant)))
     }
 
     fn host_rules(
@@ -128,7 +153,7 @@ impl Binding {
 
     /// `url` with the mark at its beginning, if one is there, replaced by the secret: the setting is
     /// the URL itself.
-    fn reveal_lead(&self, url: &str) -> String {
+    pub(crate) fn reveal_lead(&self, url: &str) -> String {
         if !marks::leads(url) {
             return url.to_owned();
         }
@@ -177,18 +202,14 @@ impl Binding {
     /// # Errors
     /// The request needs a secret that is not set.
     pub(crate) fn check_marks(&self, request: &RequestPlan) -> Result<(), String> {
-        let headers = request.headers.iter().map(|(_, value)| value.as_str());
-        let body = match &request.body {
-            // An event cannot spell a mark, and is not searched for one.
-            Body::Empty | Body::Event(_) | Body::Events(_) => "",
-            body => std::str::from_utf8(body.bytes()).unwrap_or_default(),
-        };
-        for text in headers.chain([request.url.as_str(), body]) {
+        for text in request.texts() {
             if !marks::any(text) {
                 continue;
             }
             for index in marks::indexes(text) {
-                if self.secrets.get(index).is_none_or(Option::is_none) {
+                let known =
+                    index == marks::TOKEN || matches!(self.secrets.get(index), Some(Some(_)));
+                if !known {
                     return Err("the request needs a secret that is not set".to_owned());
                 }
             }
@@ -337,7 +358,31 @@ fn auth(spec: &AuthSpec, settings: &CheckedSettings) -> Result<Option<Auth>, Err
             hash: HmacHash::Sha256,
             secret: Secret::new(secret),
         })),
+        AuthSpec::AwsSigV4(spec) => aws_sigv4(spec, settings),
+        AuthSpec::Token(spec) => Ok(Some(Auth::Token(spec.place.clone()))),
     }
+}
+
+fn aws_sigv4(spec: &SigV4Spec, settings: &CheckedSettings) -> Result<Option<Auth>, Error> {
+    let (Some(access_key_id), Some(secret), Some(region)) = (
+        spec.access_key_id.reveal(settings),
+        spec.secret_access_key.reveal(settings),
+        spec.region.reveal(settings),
+    ) else {
+        return Ok(None);
+    };
+    for text in [&access_key_id, &region] {
+        check_header_value("authorization", text)
+            .map_err(|problem| setting_error("auth", &problem))?;
+    }
+    let session_token = spec.session_token.as_ref().and_then(|t| t.reveal(settings));
+    Ok(Some(Auth::AwsSigV4(SigV4 {
+        access_key_id,
+        secret_access_key: Secret::new(secret),
+        session_token: session_token.map(Secret::new),
+        region,
+        service: spec.service.clone(),
+    })))
 }
 
 fn setting_error(setting: &str, problem: &str) -> Error {

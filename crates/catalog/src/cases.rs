@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::JobResult;
+use model::{JobResult, Secret};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::compare::differences;
 use crate::definition::Definition;
 use crate::error::Error;
 use crate::judge::Judged;
-use crate::play::{NOW_UNIX_S, Outcome, play};
+use crate::play::{NOW_UNIX_S, Outcome, TOKEN, play};
 use crate::transformer::Transformer;
 
 mod file;
@@ -223,6 +223,7 @@ fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
         &case.events()?,
         &case.responses()?,
         now_unix_s,
+        &Secret::new(case.token.as_deref().unwrap_or(TOKEN)),
     )))
 }
 

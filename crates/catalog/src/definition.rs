@@ -13,10 +13,12 @@ use crate::program::{Program, ProgramCache, Source};
 use crate::status::StatusSet;
 use crate::template::Template;
 
+mod auth;
 mod load;
 mod raw;
 pub mod settings;
 
+pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
 pub use load::Folder;
 use settings::SettingSpec;
 
@@ -45,8 +47,26 @@ pub struct BatchLimits {
 pub(crate) enum Encoding {
     Json,
     Form,
+    Multipart,
     Ndjson,
     Text,
+    Xml,
+}
+
+impl Encoding {
+    pub(crate) const NAMES: &str = "json, form, multipart, ndjson, text or xml";
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "json" => Self::Json,
+            "form" => Self::Form,
+            "multipart" => Self::Multipart,
+            "ndjson" => Self::Ndjson,
+            "text" => Self::Text,
+            "xml" => Self::Xml,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -65,38 +85,6 @@ pub(crate) struct RequestSpec {
     pub(crate) headers: Vec<(String, Template)>,
     /// The name of a map setting whose pairs are headers.
     pub(crate) headers_setting: Option<String>,
-}
-
-/// One auth kind with its templates.
-#[derive(Debug, Clone)]
-pub(crate) enum AuthSpec {
-    Bearer {
-        token: Template,
-    },
-    Basic {
-        user: Template,
-        password: Template,
-    },
-    Header {
-        name: String,
-        value: Template,
-    },
-    Query {
-        name: String,
-        value: Template,
-    },
-    StandardWebhooks {
-        secret: Template,
-    },
-    HmacSha1Hex {
-        header: String,
-        secret: Template,
-    },
-    HmacSha256Hex {
-        header: String,
-        secret: Template,
-        prefix: String,
-    },
 }
 
 /// What a response rule says became of the job, or jobs.
@@ -286,6 +274,7 @@ impl Definition {
             .chain(&self.batch_program)
             .chain(self.responses.iter().filter_map(|rule| rule.when.as_ref()))
             .chain(self.partials.iter().map(|rule| &rule.failed))
+            .chain(self.auth.iter().filter_map(AuthSpec::program))
     }
 
     pub(crate) fn takes(&self, event_type: &str) -> bool {

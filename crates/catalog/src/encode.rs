@@ -24,26 +24,38 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// `key=value&..` of an object: a list repeats its key, a nested object becomes `key[inner]`, null is
-/// left out.
+/// `key=value&..` of an object's [`pairs`].
 ///
 /// # Errors
 /// The value is no object.
 pub(crate) fn form(value: &Value) -> Result<String, String> {
+    let mut out = String::new();
+    for (key, value) in pairs(value)? {
+        push_pair(&mut out, &key, &value);
+    }
+    Ok(out)
+}
+
+/// An object's members as texts: a list repeats its key, a nested object becomes `key[inner]`, null
+/// is left out.
+///
+/// # Errors
+/// The value is no object.
+pub(crate) fn pairs(value: &Value) -> Result<Vec<(String, String)>, String> {
     let Value::Object(map) = value else {
         return Err(format!(
             "a form body must be an object, not {}",
             value.kind_str()
         ));
     };
-    let mut out = String::new();
+    let mut out = Vec::new();
     for (key, value) in map {
         push_pairs(&mut out, key.as_str(), value);
     }
     Ok(out)
 }
 
-fn push_pairs(out: &mut String, key: &str, value: &Value) {
+fn push_pairs(out: &mut Vec<(String, String)>, key: &str, value: &Value) {
     match value {
         Value::Object(map) => {
             for (inner, value) in map {
@@ -55,12 +67,44 @@ fn push_pairs(out: &mut String, key: &str, value: &Value) {
                 push_pairs(out, key, value);
             }
         }
-        scalar => {
-            if let Some(text) = scalar_text(scalar) {
-                push_pair(out, key, &text);
-            }
+        scalar => out.extend(scalar_text(scalar).map(|text| (key.to_owned(), text))),
+    }
+}
+
+/// The parts of `multipart/form-data` (RFC 7578), between lines of `boundary`.
+pub(crate) fn multipart(pairs: &[(String, String)], boundary: &str) -> String {
+    let mut out = String::new();
+    for (name, value) in pairs {
+        // As browsers do it: a name can end neither its quotes nor its line.
+        let name = name
+            .replace('"', "%22")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A");
+        out.push_str(&format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        ));
+    }
+    out.push_str(&format!("--{boundary}--\r\n"));
+    out
+}
+
+/// A text as it stands in an element or attribute of XML 1.0. Characters that XML cannot hold are
+/// left out.
+pub(crate) fn xml_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            '\t' | '\n' | '\r' => out.push(c),
+            c if c.is_ascii_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
+            c => out.push(c),
         }
     }
+    out
 }
 
 /// Appends `key=value`, with `&` before it where something stands there already.

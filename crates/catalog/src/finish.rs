@@ -8,13 +8,25 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use model::Secret;
 
 use crate::binding::{Auth, Binding};
-use crate::definition::Definition;
+use crate::definition::{Definition, TokenPlace};
 use crate::encode;
 use crate::marks;
 use crate::request::{Body, RequestPlan, append_query};
 use crate::signature;
+
+/// What only the attempt knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Goes into signatures; a batch takes that of its first event.
+    pub message_id: &'a str,
+    /// The attempt's time.
+    pub now_unix_s: u64,
+    /// Where [`crate::Transformer::needs_token`].
+    pub token: Option<&'a Secret>,
+}
 
 /// A request as it goes over the wire, secrets included: never log it.
 ///
@@ -42,11 +54,16 @@ pub(crate) fn finish(
     binding: &Binding,
     definition: &Definition,
     request: &RequestPlan,
-    message_id: &str,
-    now_unix_s: u64,
+    stamp: Stamp<'_>,
 ) -> FinalRequest {
-    let mut url = marks::expand(&request.url, |index, leading| {
-        let secret = binding.secret(index);
+    // What the operator has set needs no fetching.
+    let token = binding.token.given().or(stamp.token);
+    let secret = |index: usize| match index {
+        marks::TOKEN => token.map_or("", Secret::reveal),
+        index => binding.secret(index),
+    };
+    let url = marks::expand(&request.url, |index, leading| {
+        let secret = secret(index);
         if leading {
             secret.to_owned()
         } else {
@@ -58,15 +75,19 @@ pub(crate) fn finish(
         .headers
         .iter()
         .map(|(name, value)| {
-            let value = marks::expand(value, |index, _| binding.secret(index).to_owned());
+            let value = marks::expand(value, |index, _| secret(index).to_owned());
             (name.clone(), value.into_owned())
         })
         .collect();
-    let mut body = final_body(binding, &request.body);
+    let mut body = final_body(&secret, &request.body);
+    if matches!(request.body, Body::Multipart { .. }) {
+        // Only ours names the boundary.
+        headers.retain(|(name, _)| name != "content-type");
+    }
     if let Some(kind) = request.body.content_type()
         && !headers.iter().any(|(name, _)| name == "content-type")
     {
-        headers.push(("content-type".to_owned(), kind.to_owned()));
+        headers.push(("content-type".to_owned(), kind.into_owned()));
     }
     if definition.gzip && !body.is_empty() {
         body = gzip(&body);
@@ -76,36 +97,39 @@ pub(crate) fn finish(
         // Named by what it holds: a batch that begins with the same event may hold others when it
         // is tried again, and a receiver that drops repeats must not drop those.
         Body::Events(events) => Cow::Owned(format!("batch_{}", signature::sha256_hex(events))),
-        _ => Cow::Borrowed(message_id),
+        _ => Cow::Borrowed(stamp.message_id),
     };
-    for auth in binding.auth.iter().filter(|_| request.auth) {
-        add_auth(auth, &mut url, &mut headers, &body, &id, now_unix_s);
-    }
-    FinalRequest {
+    let mut last = FinalRequest {
         method: request.method.clone(),
         url,
         headers,
         body,
+    };
+    for auth in binding.auth.iter().filter(|_| request.auth) {
+        add_auth(auth, &mut last, &id, token, stamp.now_unix_s);
     }
+    last
 }
 
-fn final_body(binding: &Binding, body: &Body) -> Bytes {
+fn final_body<'a>(secret: &impl Fn(usize) -> &'a str, body: &Body) -> Bytes {
     let escape = |index: usize| -> String {
-        let secret = binding.secret(index);
+        let secret = secret(index);
         match body {
             Body::Json(_) | Body::Ndjson(_) => json_escaped(secret),
             Body::Form(_) => encode::component(secret),
-            Body::Text(_) | Body::Empty | Body::Event(_) | Body::Events(_) => secret.to_owned(),
+            Body::Xml(_) => encode::xml_text(secret),
+            Body::Multipart { .. } | Body::Text(_) => secret.to_owned(),
+            Body::Empty | Body::Event(_) | Body::Events(_) => String::new(),
         }
     };
     match body {
         Body::Empty => Bytes::new(),
         // Event data holds no marks; the log's own bytes go out uncopied.
         Body::Event(bytes) | Body::Events(bytes) => bytes.clone(),
-        Body::Json(bytes) | Body::Ndjson(bytes) | Body::Form(bytes) | Body::Text(bytes) => {
-            let text = std::str::from_utf8(bytes).unwrap_or_default();
+        marked => {
+            let text = std::str::from_utf8(marked.bytes()).unwrap_or_default();
             match marks::expand(text, |index, _| escape(index)) {
-                Cow::Borrowed(_) => bytes.clone(),
+                Cow::Borrowed(_) => marked.bytes().clone(),
                 Cow::Owned(text) => text.into(),
             }
         }
@@ -128,34 +152,37 @@ fn gzip(body: &[u8]) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
+impl FinalRequest {
+    fn put(&mut self, name: &str, value: String) {
+        self.headers.retain(|(known, _)| known != name);
+        self.headers.push((name.to_owned(), value));
+    }
+
+    fn put_query(&mut self, name: &str, value: &str) {
+        let pair = format!("{name}={}", encode::component(value));
+        append_query(&mut self.url, &pair);
+    }
+}
+
 fn add_auth(
     auth: &Auth,
-    url: &mut String,
-    headers: &mut Vec<(String, String)>,
-    body: &[u8],
+    request: &mut FinalRequest,
     message_id: &str,
+    token: Option<&Secret>,
     now_unix_s: u64,
 ) {
-    let mut put = |name: &str, value: String| {
-        headers.retain(|(known, _)| known != name);
-        headers.push((name.to_owned(), value));
-    };
     match auth {
-        Auth::Header { name, value } => put(name, value.reveal().to_owned()),
-        Auth::Query { name, value } => {
-            append_query(
-                url,
-                &format!("{name}={}", encode::component(value.reveal())),
-            );
-        }
+        Auth::Header { name, value } => request.put(name, value.reveal().to_owned()),
+        Auth::Query { name, value } => request.put_query(name, value.reveal()),
         Auth::StandardWebhooks(keys) => {
             // The id becomes a header: an event's own id may hold anything.
             let id: String = message_id.chars().filter(|c| !c.is_control()).collect();
             if let Some(keys) = keys {
-                put("webhook-signature", keys.sign(&id, now_unix_s, body));
+                let signature = keys.sign(&id, now_unix_s, &request.body);
+                request.put("webhook-signature", signature);
             }
-            put("webhook-timestamp", now_unix_s.to_string());
-            put("webhook-id", id);
+            request.put("webhook-timestamp", now_unix_s.to_string());
+            request.put("webhook-id", id);
         }
         Auth::Hmac {
             header,
@@ -163,10 +190,33 @@ fn add_auth(
             hash,
             secret,
         } => {
-            put(
-                header,
-                format!("{prefix}{}", hash.hex(secret.reveal(), body)),
-            );
+            let hash = hash.hex(secret.reveal(), &request.body);
+            request.put(header, format!("{prefix}{hash}"));
+        }
+        Auth::AwsSigV4(keys) => {
+            // Ours, not a program's: what is signed must be what is sent.
+            request
+                .headers
+                .retain(|(name, _)| name != "authorization" && name != "x-amz-date");
+            let FinalRequest {
+                method,
+                url,
+                headers,
+                body,
+            } = &*request;
+            let signed = keys.sign(method, url, headers, body, now_unix_s);
+            request.headers.extend(signed);
+        }
+        Auth::Token(place) => {
+            let token = token.map_or("", Secret::reveal);
+            match place {
+                TokenPlace::Header { name, prefix } => {
+                    request.put(name, format!("{prefix}{token}"));
+                }
+                TokenPlace::Query { name } => {
+                    request.put_query(&encode::component(name), token);
+                }
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ fn applies(statuses: Option<&StatusSet>, status: u16) -> bool {
 }
 
 /// An answer as rules see it.
-struct Answer {
+pub(crate) struct Answer {
     status: Value,
     headers: Value,
     body: Value,
@@ -69,7 +69,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(status: u16, headers: &[(String, String)], body: &[u8], jobs: usize) -> Self {
+    pub(crate) fn new(status: u16, headers: &[(String, String)], body: &[u8], jobs: usize) -> Self {
         Self {
             status: Value::from(status),
             headers: headers_value(headers),
@@ -78,7 +78,8 @@ impl Answer {
         }
     }
 
-    fn resolve(&mut self, definition: &Definition, source: &Source) -> Option<Value> {
+    /// The value of a program of the definition; `None` where it fails on this answer.
+    pub(crate) fn resolve(&mut self, definition: &Definition, source: &Source) -> Option<Value> {
         let program = definition.program(source).map_err(|error: Error| {
             tracing::warn!(definition = definition.id, %error, "response rule does not compile");
         });
@@ -196,7 +197,7 @@ fn default_result(status: u16, jobs: usize, retry_after_s: Option<u64>) -> JobRe
 
 /// Seconds of `Retry-After`. A date is taken relative to the answer's own `Date`, as the
 /// destination's clock may be wrong; without one, relative to when the answer came (RFC 9110, 6.6.1).
-fn retry_after_s(headers: &[(String, String)], now_unix_s: u64) -> Option<u64> {
+pub(crate) fn retry_after_s(headers: &[(String, String)], now_unix_s: u64) -> Option<u64> {
     let header = |name: &str| {
         headers
             .iter()

@@ -45,6 +45,7 @@ pub mod request;
 mod signature;
 pub mod status;
 mod template;
+pub mod token;
 pub mod transformer;
 
 pub use cases::{Blessed, CaseReport, bless, example_settings, run_cases};
@@ -52,7 +53,7 @@ pub use catalog::Catalog;
 pub use definition::settings::{SettingProblem, SettingSpec, SettingType};
 pub use definition::{BatchLimits, Definition, Sender};
 pub use error::Error;
-pub use finish::FinalRequest;
+pub use finish::{FinalRequest, Stamp};
 pub use judge::Judged;
 pub use limits::STACK_BYTES_MIN;
 pub use model::registry::CheckedSettings;
@@ -60,6 +61,7 @@ pub use order_key::OrderKey;
 pub use play::{Outcome, parse_answers, play, play_line};
 pub use program::{check_filter, check_ordering_key, check_transform, vet};
 pub use request::{Body, RequestPlan};
+pub use token::{GrantId, Token, TokenAnswer, TokenRefused, TokenRequest};
 pub use transformer::{Entry, Planned, StepResponse, StepState, Transformer};
 
 // The tests hold programs to their limit of live bytes, which needs the counting allocator.

@@ -63,8 +63,16 @@ pub const HEADER_BYTES_MAX: usize = 8 * 1024;
 pub const HEADERS_MAX: usize = 64;
 /// Requests that one run may ask for.
 pub const REQUESTS_MAX: usize = 16;
+/// A token, which becomes a header.
+pub const TOKEN_BYTES_MAX: usize = 7 * 1024;
+/// How long a token is taken to live whose answer does not say; and at most.
+pub const TOKEN_LIFETIME_S_DEFAULT: u64 = 3_600;
+pub const TOKEN_LIFETIME_S_MAX: u64 = 30 * 24 * 3_600;
+/// How much is kept of what a token endpoint says is wrong.
+pub const TOKEN_ERROR_BYTES_MAX: usize = 500;
 /// How much of a program's own text is kept of a reason.
 pub const DETAIL_BYTES_MAX: usize = 1_000;
 
 const _: () = assert!(PARSE_BYTES_MAX >= model::limits::RECORD_BYTES_MAX);
+const _: () = assert!(TOKEN_BYTES_MAX < HEADER_BYTES_MAX);
 const _: () = assert!(COMPILE_STACK_BYTES >= 8 * STACK_BYTES_MIN);

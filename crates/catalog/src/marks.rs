@@ -16,6 +16,9 @@ static PREFIX: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple()
 
 const INDEX_DIGITS: usize = 4;
 
+/// Stands for the token of `[auth]`, which is no setting.
+pub(crate) const TOKEN: usize = 0xffff;
+
 /// The mark of the setting at `index` of its definition.
 pub(crate) fn mark(index: usize) -> String {
     format!("{}{index:04x}", *PREFIX)
@@ -74,6 +77,9 @@ pub(crate) fn indexes(text: &str) -> Vec<usize> {
 /// `text` as a person may see it: marks shown as the placeholders they came from.
 pub(crate) fn show(text: &str, settings: &[SettingSpec]) -> String {
     expand(text, |index, _| {
+        if index == TOKEN {
+            return TOKEN_PLACEHOLDER.to_owned();
+        }
         let name = settings
             .get(index)
             .map_or("?", |setting| setting.name.as_str());
@@ -82,19 +88,30 @@ pub(crate) fn show(text: &str, settings: &[SettingSpec]) -> String {
     .into_owned()
 }
 
-/// A program's text with its `{{secret.NAME}}` replaced by marks.
+const SECRET_PLACEHOLDER: &str = "{{secret.";
+const TOKEN_PLACEHOLDER: &str = "{{auth.token}}";
+
+/// A program's text with its `{{secret.NAME}}` and `{{auth.token}}` replaced by marks.
 ///
 /// # Errors
-/// The byte position and what is wrong: no such setting, or it is no secret.
-pub(crate) fn place(text: &str, settings: &[SettingSpec]) -> Result<String, (usize, String)> {
-    const OPEN: &str = "{{secret.";
+/// The byte position and what is wrong: no such setting, it is no secret, or there is no token.
+pub(crate) fn place(
+    text: &str,
+    settings: &[SettingSpec],
+    has_token: bool,
+) -> Result<String, (usize, String)> {
+    if let (false, Some(at)) = (has_token, text.find(TOKEN_PLACEHOLDER)) {
+        let problem = "{{auth.token}} needs an [auth] whose token is fetched: oauth2, session or \
+                       google_service_account";
+        return Err((at, problem.to_owned()));
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(OPEN) {
+    while let Some(at) = rest.find(SECRET_PLACEHOLDER) {
         let position = text.len() - rest.len() + at;
         let (before, after) = rest.split_at(at);
         out.push_str(before);
-        let after = after.get(OPEN.len()..).unwrap_or_default();
+        let after = after.get(SECRET_PLACEHOLDER.len()..).unwrap_or_default();
         let Some((name, tail)) = after.split_once("}}") else {
             return Err((position, "\"{{secret.\" without \"}}\"".to_owned()));
         };
@@ -111,5 +128,5 @@ pub(crate) fn place(text: &str, settings: &[SettingSpec]) -> Result<String, (usi
         rest = tail;
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(out.replace(TOKEN_PLACEHOLDER, &mark(TOKEN)))
 }

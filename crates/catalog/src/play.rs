@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use bytes::Bytes;
+use model::Secret;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::events::Identity;
-use crate::finish::FinalRequest;
+use crate::finish::{FinalRequest, Stamp};
 use crate::request::{Body, RequestPlan};
 use crate::transformer::{Entry, Planned, StepResponse, Transformer};
 
 /// The attempt's time where nobody names one: it shows in signatures.
 pub(crate) const NOW_UNIX_S: u64 = 1_700_000_000;
+/// A token that would have to be fetched, where nobody names one.
+pub(crate) const TOKEN: &str = "tok";
 
 /// What came of events.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,17 +46,20 @@ impl Outcome {
 
 /// Plays events, as one attempt would carry them: a batch where the definition batches, else one
 /// after the other. `answers` are those to the requests of earlier steps, in order; where they end,
-/// each further one is 200 `{}`.
+/// each further one is 200 `{}`. `token`
+/// stands for one that would have to be fetched.
 pub fn play(
     transformer: &mut Transformer,
     events: &[Bytes],
     answers: &[StepResponse],
     now_unix_s: u64,
+    token: &Secret,
 ) -> Outcome {
     let mut run = Run {
         transformer,
         answers,
         now_unix_s,
+        token,
         requests: Vec::new(),
     };
     run.events(events)
@@ -66,7 +72,13 @@ pub fn play_line(transformer: &mut Transformer, line: &[u8], answers: &[StepResp
         return Outcome::Rejected(format!("the line is no JSON object: {problem}"));
     }
     let event = Bytes::copy_from_slice(line);
-    play(transformer, &[event], answers, NOW_UNIX_S)
+    play(
+        transformer,
+        &[event],
+        answers,
+        NOW_UNIX_S,
+        &Secret::new(TOKEN),
+    )
 }
 
 /// Answers as cases and `--responses` write them: a list of `{"status", "headers", "body"}`, each of
@@ -116,6 +128,7 @@ struct Run<'a> {
     /// Those that are left.
     answers: &'a [StepResponse],
     now_unix_s: u64,
+    token: &'a Secret,
     requests: Vec<Value>,
 }
 
@@ -162,8 +175,13 @@ impl Run<'_> {
     }
 
     fn send(&mut self, requests: &[RequestPlan], id: &str) {
+        let stamp = Stamp {
+            message_id: id,
+            now_unix_s: self.now_unix_s,
+            token: Some(self.token),
+        };
         for request in requests {
-            let final_request = self.transformer.finish(request, id, self.now_unix_s);
+            let final_request = self.transformer.finish(request, stamp);
             self.requests
                 .push(request_value(&request.body, &final_request));
         }
@@ -231,7 +249,9 @@ fn request_value(kind: &Body, request: &FinalRequest) -> Value {
         Body::Empty => Value::Null,
         Body::Ndjson(_) => text.lines().map(parsed).collect(),
         Body::Json(_) | Body::Event(_) | Body::Events(_) => parsed(&text),
-        Body::Form(_) | Body::Text(_) => Value::from(text.as_ref()),
+        Body::Form(_) | Body::Multipart { .. } | Body::Text(_) | Body::Xml(_) => {
+            Value::from(text.as_ref())
+        }
     };
     if !body.is_null() {
         shown.insert("body".to_owned(), body);

@@ -1,5 +1,6 @@
 //! A request as a program planned it: checked, but without secrets and auth.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::encode::{self, scalar_text};
 use crate::json;
 use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, URL_BYTES_MAX};
 use crate::marks;
+use crate::signature;
 
 /// A request that may still hold marks in place of secrets: only `Transformer::finish` resolves them.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +38,12 @@ pub enum Body {
     Json(Bytes),
     Ndjson(Bytes),
     Form(Bytes),
+    Multipart {
+        boundary: String,
+        bytes: Bytes,
+    },
     Text(Bytes),
+    Xml(Bytes),
 }
 
 impl Body {
@@ -50,18 +57,25 @@ impl Body {
             | Self::Json(bytes)
             | Self::Ndjson(bytes)
             | Self::Form(bytes)
-            | Self::Text(bytes) => bytes,
+            | Self::Multipart { bytes, .. }
+            | Self::Text(bytes)
+            | Self::Xml(bytes) => bytes,
         }
     }
 
-    pub(crate) fn content_type(&self) -> Option<&'static str> {
-        match self {
-            Self::Empty => None,
-            Self::Event(_) | Self::Events(_) | Self::Json(_) => Some("application/json"),
-            Self::Ndjson(_) => Some("application/x-ndjson"),
-            Self::Form(_) => Some("application/x-www-form-urlencoded"),
-            Self::Text(_) => Some("text/plain; charset=utf-8"),
-        }
+    pub(crate) fn content_type(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Empty => return None,
+            Self::Event(_) | Self::Events(_) | Self::Json(_) => "application/json",
+            Self::Ndjson(_) => "application/x-ndjson",
+            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Multipart { boundary, .. } => {
+                let kind = format!("multipart/form-data; boundary={boundary}");
+                return Some(Cow::Owned(kind));
+            }
+            Self::Text(_) => "text/plain; charset=utf-8",
+            Self::Xml(_) => "application/xml",
+        }))
     }
 }
 
@@ -75,6 +89,17 @@ impl RequestPlan {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.body.bytes().len()
+    }
+
+    /// All that may hold marks.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let headers = self.headers.iter().map(|(_, value)| value.as_str());
+        let body = match &self.body {
+            // An event cannot spell a mark, and is not searched for one.
+            Body::Empty | Body::Event(_) | Body::Events(_) => "",
+            body => std::str::from_utf8(body.bytes()).unwrap_or_default(),
+        };
+        headers.chain([self.url.as_str(), body])
     }
 
     /// Method and URL as a person may see them: no query string, no secrets.
@@ -138,7 +163,7 @@ pub(crate) fn plan(
     };
     let body = match asked.remove("body") {
         None | Some(Value::Null) => Body::Empty,
-        Some(value) => encode_body(encoding, &value)?,
+        Some(value) => encode_body(encoding, &value, definition)?,
     };
     let auth = match asked.remove("auth") {
         None | Some(Value::Null) => true,
@@ -175,7 +200,7 @@ fn text_of(what: &str, value: &Value) -> Result<String, String> {
         .ok_or_else(|| format!("{what} must be a string, not {}", value.kind_str()))
 }
 
-fn check_method(method: &str) -> Result<(), String> {
+pub(crate) fn check_method(method: &str) -> Result<(), String> {
     if ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&method) {
         return Ok(());
     }
@@ -275,26 +300,18 @@ pub(crate) fn check_header_value(name: &str, value: &str) -> Result<(), String> 
 }
 
 fn encoding_of(name: &Value) -> Result<Encoding, String> {
-    match name.to_str() {
-        Some("json") => Ok(Encoding::Json),
-        Some("form") => Ok(Encoding::Form),
-        Some("ndjson") => Ok(Encoding::Ndjson),
-        Some("text") => Ok(Encoding::Text),
-        _ => Err("encoding must be json, form, ndjson or text".to_owned()),
-    }
+    name.to_str()
+        .and_then(Encoding::named)
+        .ok_or_else(|| format!("encoding must be {}", Encoding::NAMES))
 }
 
-fn encode_body(encoding: Encoding, value: &Value) -> Result<Body, String> {
+fn encode_body(encoding: Encoding, value: &Value, definition: &Definition) -> Result<Body, String> {
     match encoding {
         Encoding::Json => Ok(Body::Json(body_json(value, BODY_BYTES_MAX)?.into())),
         Encoding::Form => Ok(Body::Form(encode::form(value)?.into())),
-        Encoding::Text => match value.to_str() {
-            Some(text) => Ok(Body::Text(Bytes::copy_from_slice(text.as_bytes()))),
-            None => Err(format!(
-                "a text body must be a string, not {}",
-                value.kind_str()
-            )),
-        },
+        Encoding::Multipart => multipart(value, definition),
+        Encoding::Text => body_text("text", value).map(Body::Text),
+        Encoding::Xml => body_text("xml", value).map(Body::Xml),
         Encoding::Ndjson => {
             let Value::Array(items) = value else {
                 return Err(format!(
@@ -310,6 +327,41 @@ fn encode_body(encoding: Encoding, value: &Value) -> Result<Body, String> {
             Ok(Body::Ndjson(lines.into()))
         }
     }
+}
+
+fn body_text(kind: &str, value: &Value) -> Result<Bytes, String> {
+    match value.to_str() {
+        Some(text) if text.len() > BODY_BYTES_MAX => Err(format!(
+            "the body has {} bytes: the limit is {BODY_BYTES_MAX}",
+            text.len()
+        )),
+        Some(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        None => Err(format!(
+            "a body of {kind} must be a string, not {}",
+            value.kind_str()
+        )),
+    }
+}
+
+/// The boundary is made of what it parts: the same event makes the same request, and no text can
+/// hold a hash of itself.
+fn multipart(value: &Value, definition: &Definition) -> Result<Body, String> {
+    let pairs = encode::pairs(value)?;
+    // Marks differ from process to process: what they stand for does not.
+    let shown = marks::show(&encode::multipart(&pairs, ""), &definition.settings);
+    let hash = signature::sha256_hex(shown.as_bytes());
+    let boundary = format!("fairlane-{}", hash.get(..32).unwrap_or_default());
+    let text = encode::multipart(&pairs, &boundary);
+    if text.len() > BODY_BYTES_MAX {
+        return Err(format!(
+            "the body has {} bytes: the limit is {BODY_BYTES_MAX}",
+            text.len()
+        ));
+    }
+    Ok(Body::Multipart {
+        boundary,
+        bytes: text.into(),
+    })
 }
 
 fn body_json(value: &Value, bytes_max: usize) -> Result<Vec<u8>, String> {

@@ -6,6 +6,10 @@ use ring::{digest, hmac};
 
 use crate::encode::hex;
 
+mod sigv4;
+
+pub(crate) use sigv4::SigV4;
+
 /// Names bytes by what they are.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())

@@ -76,6 +76,39 @@ impl Template {
         })
     }
 
+    /// The settings and secrets it needs that are not set.
+    pub(crate) fn unset<'a>(
+        &'a self,
+        settings: &'a CheckedSettings,
+    ) -> impl Iterator<Item = &'a str> {
+        self.names().filter(|name| {
+            value_text(settings, name).is_none() && !settings.secrets.contains_key(*name)
+        })
+    }
+
+    /// The settings and secrets it needs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Setting(name) | Part::Secret { name, .. } => Some(name.as_str()),
+        })
+    }
+
+    /// Whether no value ends the host of this URL before its author did. A URL that begins with a
+    /// value is that value's own.
+    pub(crate) fn keeps_host(&self, settings: &CheckedSettings) -> bool {
+        let mut kept = true;
+        self.fill(settings, |out, value| {
+            let in_host = out
+                .split_once("://")
+                .is_some_and(|(_, behind)| !behind.contains(['/', '?']));
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+            kept &= !in_host || value.bytes().all(plain);
+            out.push_str(value);
+        });
+        kept
+    }
+
     fn fill(
         &self,
         settings: &CheckedSettings,

@@ -13,19 +13,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::{Entry, Judged, Planned, RequestPlan, StepResponse, StepState, Transformer};
-use http::HeaderValue;
-use model::{AttemptId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
+use catalog::{Entry, Judged, Planned, RequestPlan, Stamp, StepResponse, StepState, Transformer};
+use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::http::Failed;
 use crate::http::request::{BadRequest, prepare};
-use crate::http::send::{self, Client, Reuse, Sent};
+use crate::http::send::{Client, Reuse, Sent};
 use crate::lane::AttemptResult;
 use crate::message_id::message_id;
 use crate::plan::Plan;
+use crate::tokens::{Asker, Held, Tokens};
+
+/// The answer that says a token does not hold any more.
+const UNAUTHORIZED: u16 = 401;
 
 /// A job with its event.
 pub(crate) struct Loaded {
@@ -66,6 +70,16 @@ pub(crate) struct Report {
     pub(crate) resent: u32,
     /// The last request, with secrets not yet placed.
     pub(crate) request: Option<RequestPlan>,
+}
+
+impl Report {
+    /// Nothing came back.
+    fn failed(&mut self, failure: Failure, detail: String) {
+        self.result = Some(AttemptResult::Other(failure.as_str()));
+        self.status = None;
+        self.response = Bytes::new();
+        self.detail = Cow::Owned(detail);
+    }
 }
 
 /// Requests that belong together, and the jobs they are for.
@@ -173,6 +187,7 @@ impl Planning {
 /// Sends an attempt's requests.
 pub(crate) struct Runner {
     pub(crate) client: Rc<Client>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) transformer: Rc<RefCell<Transformer>>,
     pub(crate) response_bytes_kept: usize,
 }
@@ -288,7 +303,8 @@ impl Runner {
         }
     }
 
-    /// Sends one request, twice where an idle connection had died.
+    /// Sends one request: twice where an idle connection had died, or where the token that was held
+    /// is refused.
     async fn send(
         &self,
         attempt: &Attempt,
@@ -297,16 +313,21 @@ impl Runner {
         deadline: Instant,
         report: &mut Report,
     ) -> Result<Answer, JobResult> {
+        let destination = attempt.plan.connection.destination;
+        let mut token = self
+            .token(destination, &request, None, deadline, report)
+            .await?;
+        let mut renewed = token.is_none();
         let mut reuse = Reuse::Allowed;
         let sent = loop {
-            let now_unix_s = Clock::unix().0 / 1_000;
-            let last = self
-                .transformer
-                .borrow()
-                .finish(&request, message_id, now_unix_s);
+            let stamp = Stamp {
+                message_id,
+                now_unix_s: Clock::unix().0 / 1_000,
+                token: token.as_deref().map(|held| &held.value),
+            };
+            let last = self.transformer.borrow().finish(&request, stamp);
             let prepared = prepare(&last.method, last.url, last.headers, last.body)
                 .map_err(|problem| bad_request(report, &problem))?;
-            let destination = attempt.plan.connection.destination;
             let timeout = deadline.saturating_duration_since(Instant::now());
             match self
                 .client
@@ -316,6 +337,13 @@ impl Runner {
                 Sent::Stale if reuse == Reuse::Allowed => {
                     report.resent += 1;
                     reuse = Reuse::Never;
+                }
+                Sent::Answered(answer) if answer.status == UNAUTHORIZED && !renewed => {
+                    renewed = true;
+                    let refused = token.as_deref();
+                    token = self
+                        .token(destination, &request, refused, deadline, report)
+                        .await?;
                 }
                 sent => break sent,
             }
@@ -329,13 +357,59 @@ impl Runner {
                 Ok(Answer::of(answer))
             }
             Sent::Failed(Failed { failure, detail }) => {
-                report.result = Some(AttemptResult::Other(failure.as_str()));
-                report.status = None;
-                report.response = Bytes::new();
-                report.detail = Cow::Owned(detail);
+                report.failed(failure, detail);
                 Err(JobResult::Failed(failure))
             }
             Sent::Stale => Err(JobResult::Failed(Failure::Indeterminate)),
+        }
+    }
+
+    /// The token that a request needs, if it needs one.
+    async fn token(
+        &self,
+        destination: DestinationId,
+        request: &RequestPlan,
+        refused: Option<&Held>,
+        deadline: Instant,
+        report: &mut Report,
+    ) -> Result<Option<Arc<Held>>, JobResult> {
+        let grant = {
+            let transformer = self.transformer.borrow();
+            transformer
+                .needs_token(request)
+                .then(|| transformer.grant())
+        };
+        let grant = match grant {
+            None => return Ok(None),
+            Some(Ok(grant)) => grant,
+            Some(Err(problem)) => {
+                report.failed(Failure::Unauthorized, problem);
+                return Err(JobResult::Failed(Failure::Unauthorized));
+            }
+        };
+        let asker = Asker {
+            client: Rc::clone(&self.client),
+            transformer: Rc::clone(&self.transformer),
+            destination,
+        };
+        let got = self.tokens.get(grant, asker, refused);
+        match tokio::time::timeout_at(deadline, got).await {
+            Ok(Ok(held)) => Ok(Some(held)),
+            Ok(Err(no)) => {
+                report.failed(no.failure, no.detail.clone());
+                report.status = no.status;
+                report.response = Bytes::copy_from_slice(no.detail.as_bytes());
+                report.request = no.request.clone();
+                Err(JobResult::Failed(no.failure))
+            }
+            Err(_) => {
+                let failure = Failure::Unavailable {
+                    retry_after_s: None,
+                };
+                let detail = "no token within the attempt's time".to_owned();
+                report.failed(failure, detail);
+                Err(JobResult::Failed(failure))
+            }
         }
     }
 }
@@ -352,36 +426,5 @@ fn head(body: &Bytes, bytes_max: usize) -> Bytes {
     match body.get(..bytes_max) {
         Some(head) if head.len() < body.len() => Bytes::copy_from_slice(head),
         _ => body.clone(),
-    }
-}
-
-/// An answer as programs see it.
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-}
-
-impl Answer {
-    /// In words, for a person. A wish to be left alone is told as it came, as the scheduler may
-    /// not grant it.
-    fn described(&self) -> String {
-        let wish = self.headers.iter().find(|(name, _)| name == "retry-after");
-        match wish {
-            Some((_, wish)) => format!("answer {}, retry-after {:.64}", self.status, wish),
-            None => format!("answer {}", self.status),
-        }
-    }
-
-    fn of(answer: send::Answer) -> Self {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = answer.headers.iter();
-        Self {
-            status: answer.status,
-            headers: headers
-                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-                .collect(),
-            body: answer.body,
-        }
     }
 }

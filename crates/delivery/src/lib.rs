@@ -18,9 +18,10 @@
 //! destination that hangs costs its own slots. No socket is opened that the egress guard has not
 //! judged.
 //!
-//! Reading order: [`delivery`] (the handle), then `shard` and its parts, `attempt`, `ledger`;
+//! Reading order: [`delivery`] (the handle), then `shard` and its parts, `attempt`, `tokens`, `ledger`;
 //! [`http`] stands apart and knows nothing of lanes.
 
+mod answer;
 mod attempt;
 mod clock;
 pub mod delivery;
@@ -33,6 +34,7 @@ pub mod options;
 mod plan;
 mod retention;
 mod shard;
+mod tokens;
 
 pub use delivery::{ApplyReport, Balance, Delivery, start};
 pub use error::Error;

@@ -167,7 +167,9 @@ fn definition(destination: &Destination, catalog: &Catalog) -> Result<Arc<Defini
             hint.unwrap_or_default()
         ));
     };
-    settings(destination, &definition)?;
+    let checked = settings(destination, &definition)?;
+    let token = definition.check_token(&checked);
+    token.map_err(|problem| wrong_settings(destination, &problem.to_string()))?;
     Ok(definition)
 }
 
@@ -177,12 +179,12 @@ fn settings(destination: &Destination, definition: &Definition) -> Result<Checke
         .check_settings(&destination.settings)
         .map_err(|problems| {
             let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            format!(
-                "settings of destination {:?}: {}",
-                destination.name,
-                shown.join("; ")
-            )
+            wrong_settings(destination, &shown.join("; "))
         })
+}
+
+fn wrong_settings(destination: &Destination, problems: &str) -> String {
+    format!("settings of destination {:?}: {problems}", destination.name)
 }
 
 /// What a connection's policy, with the defaults of its definition, means to its lane.

@@ -10,7 +10,7 @@
 //!        +----------- inbox: Done  <---- send                    ledger -> store
 //! ```
 //!
-//! Nothing here takes a lock: lanes, connections and caches belong to the thread. A turn is short,
+//! Nothing here takes a lock but for a token: lanes, connections and caches belong to the thread. A turn is short,
 //! so that sockets are never kept waiting by a long backlog.
 
 use std::cell::RefCell;
@@ -31,6 +31,7 @@ use crate::http::send::Client;
 use crate::lane::{Lane, LaneSpec};
 use crate::ledger::{Ledger, Notes, WriterDied};
 use crate::options::Options;
+use crate::tokens::Tokens;
 
 mod command;
 mod fetch;
@@ -59,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) growth: GrowthReceiver,
     pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     /// The lanes to begin with.
@@ -72,6 +74,7 @@ pub(crate) struct Shard {
     log: EventLog,
     store: Store,
     client: Rc<Client>,
+    tokens: Arc<Tokens>,
     growth: GrowthReceiver,
     commands: mpsc::Receiver<Command>,
     clock: Clock,
@@ -142,6 +145,7 @@ impl Shard {
             log: parts.log,
             store: parts.store,
             client: Rc::new(client),
+            tokens: parts.tokens,
             growth: parts.growth,
             commands: parts.commands,
             clock: parts.clock,

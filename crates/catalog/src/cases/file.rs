@@ -26,6 +26,8 @@ pub(super) struct Case {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) now: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Raw>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<Raw>>,

@@ -116,12 +116,14 @@ impl Definition {
             folder: &folder,
             text,
             settings: &[],
+            has_token: false,
         }
         .settings(&raw)?;
         Loader {
             folder: &folder,
             text,
             settings: &settings,
+            has_token: auth::has_token(&raw.auth.0),
         }
         .definition(raw, cache)
     }
@@ -152,6 +154,8 @@ struct Loader<'a> {
     folder: &'a Folder,
     text: &'a str,
     settings: &'a [SettingSpec],
+    /// Some auth has a token, so programs may say `{{auth.token}}`.
+    has_token: bool,
 }
 
 impl Loader<'_> {
@@ -228,6 +232,7 @@ impl Loader<'_> {
             .iter()
             .map(|host| self.template(&host.span(), host.get_ref()))
             .collect::<Result<_, _>>()?;
+        self.check_tokens(&raw.auth.0)?;
         let auth = raw
             .auth
             .0
@@ -422,9 +427,11 @@ impl Loader<'_> {
         };
         let path = format!("{}/{file}", self.folder.place);
         let marked =
-            marks::place(text, self.settings).map_err(|(at, problem)| Error::Definition {
-                place: format!("{path}:{}", line_of(text, at)),
-                problem,
+            marks::place(text, self.settings, self.has_token).map_err(|(at, problem)| {
+                Error::Definition {
+                    place: format!("{path}:{}", line_of(text, at)),
+                    problem,
+                }
             })?;
         Ok(Source::new(path, 1, marked, role))
     }

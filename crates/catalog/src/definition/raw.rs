@@ -72,20 +72,27 @@ pub(super) struct RawSetting {
     pub(super) help: String,
 }
 
-/// Every key of every kind: which belong to the kind is checked afterwards, so that a wrong one is
-/// named with its line.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+/// Which keys belong to the kind is checked afterwards, so that a wrong one is named with its line.
+#[derive(Deserialize)]
 pub(super) struct RawAuth {
     pub(super) kind: String,
-    pub(super) token: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) value: Option<String>,
-    pub(super) header: Option<String>,
-    pub(super) secret: Option<String>,
-    pub(super) prefix: Option<String>,
+    pub(super) login: Option<RawLogin>,
+    #[serde(flatten)]
+    pub(super) keys: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLogin {
+    pub(super) method: Option<String>,
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) form: Option<BTreeMap<String, String>>,
+    pub(super) json: Option<serde_json::Value>,
+    pub(super) token: String,
+    #[serde(default = "an_hour")]
+    pub(super) expires_s: u64,
 }
 
 #[derive(Deserialize, Default)]
@@ -136,6 +143,10 @@ fn program() -> Payload {
 
 fn json() -> Encoding {
     Encoding::Json
+}
+
+fn an_hour() -> u64 {
+    3_600
 }
 
 fn refused() -> Verdict {

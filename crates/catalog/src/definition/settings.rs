@@ -1,13 +1,16 @@
 //! Settings: what an operator must, or may, say of a destination; and the check of what was said.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use model::Secret;
 use model::registry::{CheckedSettings, Settings};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::Definition;
+use crate::binding::Binding;
+use crate::token::TokenSource;
 
 /// One setting of a definition.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +100,7 @@ impl SettingSpec {
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == text) {
             return Err(format!("must be one of {}", self.choices.join(", ")));
         }
-        if self.secret && text.chars().any(char::is_control) {
+        if self.secret && one_line(text).chars().any(char::is_control) {
             return Err(
                 "has a line break or another control character in it; check what was \
                         pasted"
@@ -108,6 +111,18 @@ impl SettingSpec {
             check_url(text)?;
         }
         Ok(())
+    }
+}
+
+/// A JSON object without its line breaks, as a key file is often pasted with them; any other text as
+/// it is.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.trim_start().starts_with('{') || !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(tree) => Cow::Owned(Value::Object(tree).to_string()),
+        Err(_) => Cow::Borrowed(text),
     }
 }
 
@@ -164,7 +179,7 @@ impl Definition {
                     problem,
                 });
             } else if spec.secret {
-                let text = value.as_str().unwrap_or_default();
+                let text = one_line(value.as_str().unwrap_or_default());
                 // An empty optional secret is one that is not set.
                 if !text.is_empty() {
                     checked.secrets.insert(spec.name.clone(), Secret::new(text));
@@ -177,6 +192,22 @@ impl Definition {
             Ok(checked)
         } else {
             Err(problems)
+        }
+    }
+
+    /// Whether settings that were checked let a token be fetched, where the definition needs one and
+    /// none is set. Programs and cases run without.
+    ///
+    /// # Errors
+    /// What must be set.
+    pub fn check_token(&self, settings: &CheckedSettings) -> Result<(), SettingProblem> {
+        if self.auth.iter().all(|auth| auth.token().is_none()) {
+            return Ok(());
+        }
+        match Binding::new(self, settings).map(|binding| binding.token) {
+            Ok(TokenSource::Fetched(grant)) => grant.map(|_| ()),
+            // Settings of which no request can be made are told elsewhere.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -16,6 +16,8 @@ use crate::encode;
 use crate::json;
 use crate::limits::{ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX};
 
+mod personal;
+
 thread_local! {
     /// Which limit the last call on this thread ran into.
     static OVER: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -276,6 +278,14 @@ const TABLE: &[Own] = &[
         call: |arguments| Ok(encode::component(&arguments.take_short_text(0)?).into()),
     },
     Own {
+        name: "encode_xml_text",
+        usage: "`value` as it stands in an element or attribute of XML.",
+        parameters: &[VALUE],
+        kind: kind::BYTES,
+        result: text,
+        call: |arguments| Ok(encode::xml_text(&arguments.take_short_text(0)?).into()),
+    },
+    Own {
         name: "sha1",
         usage: "The SHA-1 of `value` in lower-case hex.",
         parameters: &[VALUE],
@@ -303,14 +313,17 @@ const TABLE: &[Own] = &[
 
 /// All of them, for the compiler.
 pub(super) fn all() -> Vec<Box<dyn Function>> {
-    TABLE
-        .iter()
+    table()
         .map(|own| Box::new(*own) as Box<dyn Function>)
         .collect()
 }
 
+fn table() -> impl Iterator<Item = &'static Own> {
+    TABLE.iter().chain(personal::TABLE)
+}
+
 pub(super) fn is_own(name: &str) -> bool {
-    TABLE.iter().any(|own| own.name == name)
+    table().any(|own| own.name == name)
 }
 
 fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {

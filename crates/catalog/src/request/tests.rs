@@ -33,7 +33,8 @@ fn check(asked: &str, expected: Expect) {
             request.method,
             request.url,
             request.headers,
-            String::from_utf8_lossy(request.body.bytes())
+            // Parts end their lines with both.
+            String::from_utf8_lossy(request.body.bytes()).replace('\r', "")
         ),
         Err(problem) => format!("refused: {problem}"),
     };
@@ -56,6 +57,63 @@ fn requests_are_encoded() {
             POST http://127.0.0.1:8080/other [] {"a":1}
             2
         "#]],
+    );
+    check(
+        r#"{"url":"https://api.example.com/","body":"<a>1</a>","encoding":"xml"}"#,
+        expect!["POST https://api.example.com/ [] <a>1</a>"],
+    );
+    check(
+        r#"{"url":"https://api.example.com/","body":{"a":1},"encoding":"xml"}"#,
+        expect!["refused: a body of xml must be a string, not map"],
+    );
+    check(
+        r#"{"url":"https://api.example.com/","body":"x","encoding":"yaml"}"#,
+        expect!["refused: encoding must be json, form, multipart, ndjson, text or xml"],
+    );
+}
+
+#[test]
+fn parts_of_a_body_cannot_end_early() {
+    let asked = |member: &str| {
+        format!(
+            r#"{{"url":"https://api.example.com/","encoding":"multipart","body":{{"a":["x",2],"k\"\r\n":"{member}","n":null}}}}"#
+        )
+    };
+    check(
+        &asked("é"),
+        expect![[r#"
+        POST https://api.example.com/ [] --fairlane-75dbda71d64e4db33c8c6b1b913f2ed2
+        content-disposition: form-data; name="a"
+
+        x
+        --fairlane-75dbda71d64e4db33c8c6b1b913f2ed2
+        content-disposition: form-data; name="a"
+
+        2
+        --fairlane-75dbda71d64e4db33c8c6b1b913f2ed2
+        content-disposition: form-data; name="k%22%0D%0A"
+
+        é
+        --fairlane-75dbda71d64e4db33c8c6b1b913f2ed2--
+    "#]],
+    );
+    check(
+        &asked("--fairlane--"),
+        expect![[r#"
+        POST https://api.example.com/ [] --fairlane-46a34aabd3d38c2ebbc3b742ca690c2a
+        content-disposition: form-data; name="a"
+
+        x
+        --fairlane-46a34aabd3d38c2ebbc3b742ca690c2a
+        content-disposition: form-data; name="a"
+
+        2
+        --fairlane-46a34aabd3d38c2ebbc3b742ca690c2a
+        content-disposition: form-data; name="k%22%0D%0A"
+
+        --fairlane--
+        --fairlane-46a34aabd3d38c2ebbc3b742ca690c2a--
+    "#]],
     );
 }
 

@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::plan::{Plans, plans};
 use crate::retention::Retention;
 use crate::shard::{Parts, Shard};
+use crate::tokens::Tokens;
 
 /// Threads of one shard that read from disk and database what is not in memory.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -96,6 +97,7 @@ fn spawn(
         }
     }
     let clock = Clock::start();
+    let tokens = Arc::new(Tokens::new(store.clone()));
     let mut shards = Vec::with_capacity(count);
     for (index, specs) in specs_of.into_iter().enumerate() {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -109,6 +111,7 @@ fn spawn(
             store: store.clone(),
             growth: log.grew(),
             commands,
+            tokens: Arc::clone(&tokens),
             clock,
             seed: Clock::unix().0 ^ u64::try_from(index).unwrap_or_default(),
             lanes: specs,

@@ -4,4 +4,5 @@ mod configuration;
 mod dead_letters;
 mod outcomes;
 mod restart;
+mod tokens;
 mod world;

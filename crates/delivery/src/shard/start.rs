@@ -138,6 +138,7 @@ impl Shard {
         self.in_flight += 1;
         let runner = Runner {
             client: Rc::clone(&self.client),
+            tokens: Arc::clone(&self.tokens),
             transformer,
             response_bytes_kept: self.options.response_bytes_kept,
         };

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use catalog::{
-    Catalog, Definition, Transformer, check_filter, check_ordering_key, check_transform, run_cases,
+    Catalog, Definition, SettingProblem, Transformer, check_filter, check_ordering_key,
+    check_transform, run_cases,
 };
 
 use crate::config::{Config, ConnectionEntry, DestinationEntry};
@@ -66,20 +67,23 @@ fn vet_destination(
         ));
         return;
     };
+    let wrong_setting = |problem: SettingProblem| {
+        let line = destination.setting_lines.get(&problem.setting);
+        format!(
+            "{}: setting {problem}",
+            at(*line.unwrap_or(&destination.line))
+        )
+    };
     match definition.check_settings(&destination.settings) {
         Ok(settings) => {
+            let token = definition.check_token(&settings);
+            problems.extend(token.err().map(wrong_setting));
             // A Transformer is what delivery will make of it: whatever fails there fails here.
             if let Err(error) = Transformer::new(definition, settings, &[], None, None) {
                 problems.push(format!("{}: {error}", at(destination.line)));
             }
         }
-        Err(wrong) => problems.extend(wrong.into_iter().map(|problem| {
-            let line = destination.setting_lines.get(&problem.setting);
-            format!(
-                "{}: setting {problem}",
-                at(*line.unwrap_or(&destination.line))
-            )
-        })),
+        Err(wrong) => problems.extend(wrong.into_iter().map(wrong_setting)),
     }
 }
 

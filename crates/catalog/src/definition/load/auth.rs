@@ -1,100 +1,317 @@
-//! `[auth]`: which keys belong to which kind.
+//! `[auth]`: which keys belong to which kind, and what they say.
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use super::Loader;
-use crate::definition::AuthSpec;
-use crate::definition::raw::RawAuth;
+use crate::definition::raw::{RawAuth, RawLogin};
+use crate::definition::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
 use crate::error::Error;
-use crate::request::header_name;
+use crate::program::Role;
+use crate::request::{check_method, header_name};
 use crate::template::Template;
 
-/// The keys of every kind. All are required but `prefix`.
-const KINDS: [(&str, &[&str]); 8] = [
-    ("none", &[]),
-    ("bearer", &["token"]),
-    ("basic", &["user", "password"]),
-    ("header", &["name", "value"]),
-    ("query", &["name", "value"]),
-    ("standard_webhooks", &["secret"]),
-    ("hmac_sha1_hex", &["header", "secret"]),
-    ("hmac_sha256_hex", &["header", "secret", "prefix"]),
+/// A kind of auth, the keys that it needs, and those that it may have.
+type Kind = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const KINDS: [Kind; 12] = [
+    ("none", &[], &[]),
+    ("bearer", &["token"], &[]),
+    ("basic", &["user", "password"], &[]),
+    ("header", &["name", "value"], &[]),
+    ("query", &["name", "value"], &[]),
+    ("standard_webhooks", &["secret"], &[]),
+    ("hmac_sha1_hex", &["header", "secret"], &[]),
+    ("hmac_sha256_hex", &["header", "secret"], &["prefix"]),
+    (
+        "aws_sigv4",
+        &["access_key_id", "secret_access_key", "region", "service"],
+        &["session_token"],
+    ),
+    (
+        "oauth2",
+        &["grant", "token_url", "client_id"],
+        &[
+            "client_secret",
+            "refresh_token",
+            "scope",
+            "client_auth",
+            "access_token",
+            "header",
+            "prefix",
+            "query",
+        ],
+    ),
+    (
+        "session",
+        &["login"],
+        &["access_token", "header", "prefix", "query"],
+    ),
+    (
+        "google_service_account",
+        &["credentials", "scope"],
+        &["access_token", "header", "prefix", "query"],
+    ),
 ];
+
+/// Those whose token is fetched.
+const TOKEN_KINDS: [&str; 3] = ["oauth2", "session", "google_service_account"];
+
+/// Whether one of them has a token, so that programs may say `{{auth.token}}`.
+pub(super) fn has_token(all: &[RawAuth]) -> bool {
+    all.iter()
+        .any(|auth| TOKEN_KINDS.contains(&auth.kind.as_str()))
+}
 
 impl Loader<'_> {
     /// `None` for kind "none".
     pub(super) fn auth(&self, raw: &RawAuth) -> Result<Option<AuthSpec>, Error> {
-        // serde gives no span inside a table that may be one of several: find the line by its kind.
-        let at = self.text.find(&format!("\"{}\"", raw.kind)).unwrap_or(0);
-        let span = at..at;
-        self.check_keys(raw, &span)?;
-        let template = |text: &Option<String>| -> Result<Template, Error> {
-            self.template(&span, text.as_deref().unwrap_or_default())
-        };
-        let header = |text: &Option<String>| {
-            header_name(text.as_deref().unwrap_or_default())
-                .map_err(|problem| self.error(&span, problem))
-        };
+        let keys = Keys::of(self, raw);
+        keys.check()?;
         Ok(Some(match raw.kind.as_str() {
             "bearer" => AuthSpec::Bearer {
-                token: template(&raw.token)?,
+                token: keys.template("token")?,
             },
             "basic" => AuthSpec::Basic {
-                user: template(&raw.user)?,
-                password: template(&raw.password)?,
+                user: keys.template("user")?,
+                password: keys.template("password")?,
             },
             "header" => AuthSpec::Header {
-                name: header(&raw.name)?,
-                value: template(&raw.value)?,
+                name: keys.header("name")?,
+                value: keys.template("value")?,
             },
             "query" => AuthSpec::Query {
-                name: raw.name.clone().unwrap_or_default(),
-                value: template(&raw.value)?,
+                name: keys.text("name"),
+                value: keys.template("value")?,
             },
             "standard_webhooks" => AuthSpec::StandardWebhooks {
-                secret: template(&raw.secret)?,
+                secret: keys.template("secret")?,
             },
             "hmac_sha1_hex" => AuthSpec::HmacSha1Hex {
-                header: header(&raw.header)?,
-                secret: template(&raw.secret)?,
+                header: keys.header("header")?,
+                secret: keys.template("secret")?,
             },
             "hmac_sha256_hex" => AuthSpec::HmacSha256Hex {
-                header: header(&raw.header)?,
-                secret: template(&raw.secret)?,
-                prefix: raw.prefix.clone().unwrap_or_default(),
+                header: keys.header("header")?,
+                secret: keys.template("secret")?,
+                prefix: keys.text("prefix"),
             },
+            "aws_sigv4" => AuthSpec::AwsSigV4(SigV4Spec {
+                access_key_id: keys.template("access_key_id")?,
+                secret_access_key: keys.template("secret_access_key")?,
+                session_token: keys.optional("session_token")?,
+                region: keys.template("region")?,
+                service: keys.text("service"),
+            }),
+            "oauth2" => keys.token("Bearer ", keys.oauth2()?)?,
+            "session" => keys.token("", keys.session()?)?,
+            "google_service_account" => {
+                let grant = Grant::GoogleServiceAccount {
+                    credentials: keys.template("credentials")?,
+                    scope: keys.text("scope"),
+                };
+                keys.token("Bearer ", grant)?
+            }
             _ => return Ok(None),
         }))
     }
 
-    fn check_keys(&self, raw: &RawAuth, span: &Range<usize>) -> Result<(), Error> {
-        let Some((kind, keys)) = KINDS.iter().find(|(kind, _)| *kind == raw.kind) else {
-            let kinds = KINDS.map(|(kind, _)| kind).join(", ");
-            let problem = format!("{:?} is no kind of auth: use one of {kinds}", raw.kind);
-            return Err(self.error(span, problem));
-        };
-        for (key, present) in given(raw) {
-            let known = keys.contains(&key);
-            if present && !known {
-                return Err(self.error(span, format!("[auth] kind = \"{kind}\" has no {key}")));
-            }
-            if known && !present && key != "prefix" {
-                return Err(self.error(span, format!("[auth] kind = \"{kind}\" needs {key}")));
-            }
+    /// # Errors
+    /// There is more than one token: `{{auth.token}}` must say which it means.
+    pub(super) fn check_tokens(&self, all: &[RawAuth]) -> Result<(), Error> {
+        let mut tokens = all
+            .iter()
+            .filter(|auth| TOKEN_KINDS.contains(&auth.kind.as_str()));
+        match (tokens.next(), tokens.next()) {
+            (Some(_), Some(second)) => Err(Keys::of(self, second).error(format!(
+                "a definition has at most one [[auth]] of {}",
+                TOKEN_KINDS.join(", ")
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn given(raw: &RawAuth) -> [(&'static str, bool); 8] {
-    [
-        ("token", raw.token.is_some()),
-        ("user", raw.user.is_some()),
-        ("password", raw.password.is_some()),
-        ("name", raw.name.is_some()),
-        ("value", raw.value.is_some()),
-        ("header", raw.header.is_some()),
-        ("secret", raw.secret.is_some()),
-        ("prefix", raw.prefix.is_some()),
-    ]
+/// The keys of one `[auth]`.
+struct Keys<'a> {
+    loader: &'a Loader<'a>,
+    raw: &'a RawAuth,
+    span: Range<usize>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(loader: &'a Loader<'a>, raw: &'a RawAuth) -> Self {
+        // serde gives no span inside a table that may be one of several: find the line by its kind.
+        let at = loader.text.find(&format!("\"{}\"", raw.kind)).unwrap_or(0);
+        Self {
+            loader,
+            raw,
+            span: at..at,
+        }
+    }
+
+    fn error(&self, problem: String) -> Error {
+        self.loader.error(&self.span, problem)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let kind = &self.raw.kind;
+        let Some((_, needed, optional)) = KINDS.iter().find(|(known, ..)| known == kind) else {
+            let kinds = KINDS.map(|(kind, ..)| kind).join(", ");
+            return Err(self.error(format!("{kind:?} is no kind of auth: use one of {kinds}")));
+        };
+        let given = |key: &str| match key {
+            "login" => self.raw.login.is_some(),
+            key => self.raw.keys.contains_key(key),
+        };
+        let login = self.raw.login.as_ref().map(|_| "login");
+        let mut keys = self.raw.keys.keys().map(String::as_str).chain(login);
+        if let Some(key) = keys.find(|key| !needed.contains(key) && !optional.contains(key)) {
+            return Err(self.error(format!("[auth] kind = \"{kind}\" has no {key}")));
+        }
+        match needed.iter().find(|key| !given(key)) {
+            Some(key) => Err(self.error(format!("[auth] kind = \"{kind}\" needs {key}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.raw.keys.get(key).map(String::as_str)
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.get(key).unwrap_or_default().to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<Template, Error> {
+        self.loader.template(&self.span, text)
+    }
+
+    fn template(&self, key: &str) -> Result<Template, Error> {
+        self.parse(self.get(key).unwrap_or_default())
+    }
+
+    fn optional(&self, key: &str) -> Result<Option<Template>, Error> {
+        self.get(key).map(|text| self.parse(text)).transpose()
+    }
+
+    fn header(&self, key: &str) -> Result<String, Error> {
+        header_name(self.get(key).unwrap_or_default()).map_err(|problem| self.error(problem))
+    }
+
+    /// An auth whose token `grant` fetches.
+    fn token(&self, prefix: &str, grant: Grant) -> Result<AuthSpec, Error> {
+        let place = match self.get("query") {
+            Some(name) if self.get("header").or(self.get("prefix")).is_none() => {
+                TokenPlace::Query {
+                    name: name.to_owned(),
+                }
+            }
+            Some(_) => {
+                let problem = "[auth] has either query, or header and prefix";
+                return Err(self.error(problem.to_owned()));
+            }
+            None => TokenPlace::Header {
+                name: match self.get("header") {
+                    Some(_) => self.header("header")?,
+                    None => "authorization".to_owned(),
+                },
+                prefix: self.get("prefix").unwrap_or(prefix).to_owned(),
+            },
+        };
+        Ok(AuthSpec::Token(TokenSpec {
+            access_token: self.optional("access_token")?,
+            place,
+            grant,
+        }))
+    }
+
+    fn oauth2(&self) -> Result<Grant, Error> {
+        let refreshes = match self.get("grant") {
+            Some("refresh_token") => true,
+            Some("client_credentials") => false,
+            other => {
+                return Err(self.error(format!(
+                    "grant {:?} is none: use refresh_token or client_credentials",
+                    other.unwrap_or_default()
+                )));
+            }
+        };
+        if refreshes != self.get("refresh_token").is_some() {
+            let problem = "refresh_token belongs to grant = \"refresh_token\", which needs it";
+            return Err(self.error(problem.to_owned()));
+        }
+        let basic = match self.get("client_auth") {
+            None | Some("body") => false,
+            Some("basic") => true,
+            Some(other) => {
+                return Err(self.error(format!("client_auth {other:?} is none: use body or basic")));
+            }
+        };
+        Ok(Grant::OAuth2 {
+            token_url: self.template("token_url")?,
+            client_id: self.template("client_id")?,
+            client_secret: self.optional("client_secret")?,
+            refresh_token: self.optional("refresh_token")?,
+            scope: self.optional("scope")?,
+            basic,
+        })
+    }
+
+    fn session(&self) -> Result<Grant, Error> {
+        let Some(login) = &self.raw.login else {
+            return Err(self.error("[auth] kind = \"session\" needs login".to_owned()));
+        };
+        let method = login.method.as_deref().unwrap_or("POST");
+        check_method(method).map_err(|problem| self.error(problem))?;
+        let mut headers = Vec::new();
+        for (name, value) in &login.headers {
+            let name = header_name(name).map_err(|problem| self.error(problem))?;
+            headers.push((name, self.parse(value)?));
+        }
+        let token = toml::Spanned::new(self.span.clone(), login.token.clone());
+        Ok(Grant::Session {
+            method: method.to_owned(),
+            url: self.parse(&login.url)?,
+            headers,
+            body: self.login_body(login)?,
+            token: self.loader.inline(&token, Role::Response),
+            expires_s: login.expires_s,
+        })
+    }
+
+    fn login_body(&self, login: &RawLogin) -> Result<LoginBody, Error> {
+        match (&login.form, &login.json) {
+            (None, None) => Ok(LoginBody::None),
+            (Some(form), None) => {
+                let pairs = form
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), self.parse(value)?)));
+                pairs.collect::<Result<_, Error>>().map(LoginBody::Form)
+            }
+            (None, Some(json)) => {
+                self.check_strings(json)?;
+                Ok(LoginBody::Json(json.clone()))
+            }
+            (Some(_), Some(_)) => {
+                Err(self.error("[auth.login] has either form or json".to_owned()))
+            }
+        }
+    }
+
+    fn check_strings(&self, tree: &Value) -> Result<(), Error> {
+        match tree {
+            Value::String(text) => self.parse(text).map(|_| ()),
+            Value::Array(items) => items.iter().try_for_each(|item| self.check_strings(item)),
+            Value::Object(members) => members
+                .values()
+                .try_for_each(|value| self.check_strings(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
 }

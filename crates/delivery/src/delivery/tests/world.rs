@@ -58,6 +58,38 @@ bytes_max = 100000
 wait_ms = 20
 "#;
 
+const OAUTH: &str = r#"
+name = "OAuth"
+category = "testing"
+docs = "https://example.com"
+payload = "event"
+[settings.url]
+type = "url"
+required = true
+help = "Where to."
+[settings.token_url]
+type = "url"
+required = true
+help = "Where tokens come from."
+[settings.refresh_token]
+type = "string"
+secret = true
+help = "What they are asked with."
+[settings.access_token]
+type = "string"
+secret = true
+help = "Instead."
+[request]
+url = "{{settings.url}}"
+[auth]
+kind = "oauth2"
+grant = "refresh_token"
+token_url = "{{settings.token_url}}"
+client_id = "client"
+refresh_token = "{{secret.refresh_token}}"
+access_token = "{{secret.access_token}}"
+"#;
+
 const HOLE: &str = r#"
 name = "Hole"
 category = "testing"
@@ -69,7 +101,9 @@ sender = "blackhole"
 #[derive(Clone, Debug)]
 pub struct Got {
     pub headers: BTreeMap<String, String>,
+    /// Null where it is no JSON.
     pub body: Value,
+    pub text: String,
 }
 
 impl Got {
@@ -79,9 +113,11 @@ impl Got {
 }
 
 /// How a receiver answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
+    /// With this body.
+    Text(u16, String),
     /// Reads the request and closes the connection.
     Close,
     /// Never answers.
@@ -140,16 +176,19 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Got>>, reply: &dyn Fn(&Got, usi
             seen.len() - 1
         };
         match reply(&got, before) {
-            Reply::Status(status) => {
-                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 4\r\n\r\nsaid");
-                if stream.write_all(answer.as_bytes()).is_err() {
-                    return;
-                }
-            }
+            Reply::Status(status) => answer(&mut stream, status, "said"),
+            Reply::Text(status, text) => answer(&mut stream, status, &text),
             Reply::Close => return,
             Reply::Hang => std::thread::sleep(Duration::from_secs(600)),
         }
     }
+}
+
+/// Where the other side is gone, the next read ends.
+fn answer(stream: &mut TcpStream, status: u16, body: &str) {
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}");
+    let _ = stream.write_all(answer.as_bytes());
 }
 
 fn read_request(stream: &mut TcpStream) -> Option<Got> {
@@ -168,8 +207,13 @@ fn read_request(stream: &mut TcpStream) -> Option<Got> {
                 .get("content-length")
                 .map_or(0, |length| length.parse().unwrap());
             if let Some(body) = bytes.get(end + 4..end + 4 + length) {
+                let text = String::from_utf8_lossy(body).into_owned();
                 let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-                return Some(Got { headers, body });
+                return Some(Got {
+                    headers,
+                    body,
+                    text,
+                });
             }
         }
         match stream.read(&mut buffer) {
@@ -198,7 +242,12 @@ impl World {
 
     pub fn with_log(change: impl FnOnce(&mut eventlog::Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for (id, text) in [("hook", HOOK), ("batchy", BATCHY), ("hole", HOLE)] {
+        for (id, text) in [
+            ("hook", HOOK),
+            ("batchy", BATCHY),
+            ("oauth", OAUTH),
+            ("hole", HOLE),
+        ] {
             let folder = dir.path().join("catalog").join(id);
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("destination.toml"), text).unwrap();
