@@ -44,11 +44,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// Takes all the memory that it will ever need, now: a process that began goes on, and what it
+    /// costs is seen at once and not days later.
     pub(crate) fn new(window_ms: u64, entries_max: usize) -> Self {
+        let generation_entries_max = (entries_max / (2 * SHARDS)).max(1);
+        let shard = |_| Mutex::new(Shard::new(generation_entries_max));
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(shard).collect(),
             window_ms,
-            generation_entries_max: (entries_max / (2 * SHARDS)).max(1),
+            generation_entries_max,
         }
     }
 
@@ -56,7 +60,7 @@ impl Window {
     pub(crate) fn restore(&self, hash: u64, at: UnixMillis) {
         let mut shard = self.shard(hash);
         shard.rotate(at, self.window_ms, self.generation_entries_max);
-        shard.remember(hash, self.generation_entries_max);
+        shard.current.insert(hash);
     }
 
     fn claim(&self, hash: u64, now: UnixMillis) -> Claim {
@@ -74,7 +78,7 @@ impl Window {
     fn settle(&self, hash: u64) {
         let mut shard = self.shard(hash);
         shard.pending.remove(&hash);
-        shard.remember(hash, self.generation_entries_max);
+        shard.current.insert(hash);
     }
 
     fn release(&self, hash: u64) {
@@ -90,7 +94,6 @@ impl Window {
     }
 }
 
-#[derive(Default)]
 struct Shard {
     pending: Ids,
     current: Ids,
@@ -100,6 +103,15 @@ struct Shard {
 }
 
 impl Shard {
+    fn new(entries_max: usize) -> Self {
+        Self {
+            pending: Ids::default(),
+            current: table(entries_max),
+            previous: table(entries_max),
+            since: UnixMillis::default(),
+        }
+    }
+
     fn rotate(&mut self, now: UnixMillis, window_ms: u64, entries_max: usize) {
         let age_ms = now.0.saturating_sub(self.since.0);
         if age_ms < window_ms && self.current.len() < entries_max {
@@ -113,15 +125,15 @@ impl Shard {
         }
         self.since = now;
     }
+}
 
-    /// The table gets its full size at once: grown step by step, it would leave as much memory
-    /// again behind in pieces that nothing else fits into.
-    fn remember(&mut self, hash: u64, entries_max: usize) {
-        if self.current.capacity() == 0 {
-            self.current.reserve(entries_max);
-        }
-        self.current.insert(hash);
-    }
+/// A table of its full size, every page of it touched: grown step by step, it would leave as much
+/// memory again behind in pieces that nothing else fits into.
+fn table(entries_max: usize) -> Ids {
+    let mut ids = Ids::with_capacity_and_hasher(entries_max, BuildHasherDefault::default());
+    ids.extend((0_u64..).take(entries_max));
+    ids.clear();
+    ids
 }
 
 type Ids = HashSet<u64, BuildHasherDefault<AlreadyHashed>>;
