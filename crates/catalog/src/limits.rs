@@ -70,6 +70,11 @@ pub const HEADER_BYTES_MAX: usize = 8 * 1024;
 pub const HEADERS_MAX: usize = 64;
 /// Requests that one run may ask for.
 pub const REQUESTS_MAX: usize = 16;
+/// How long the answer to a look-up may be used again.
+pub const LOOK_UP_S_MAX: u32 = 3_600;
+/// Answers to look-ups that one lane keeps, and their bytes.
+pub const LOOK_UPS_MAX: usize = 1_000;
+pub const LOOK_UPS_BYTES_MAX: usize = 256 * 1024;
 /// A token, which becomes a header.
 pub const TOKEN_BYTES_MAX: usize = 7 * 1024;
 /// How long a token is taken to live whose answer does not say; and at most.

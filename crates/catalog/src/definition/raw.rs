@@ -37,6 +37,7 @@ pub(super) struct RawDefinition {
     pub(super) steps: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) steps_accept: StatusSet,
+    pub(super) cache_when: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) auth: OneOrMany,
     #[serde(default)]

@@ -132,6 +132,7 @@ impl TokenGrant {
             headers: Vec::new(),
             body: Body::Empty,
             auth: false,
+            cache_s: 0,
         };
         let mut headers = self.headers.clone();
         let form = |pairs: &[(String, String)]| {
