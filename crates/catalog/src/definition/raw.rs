@@ -78,6 +78,7 @@ pub(super) struct RawSetting {
 pub(super) struct RawAuth {
     pub(super) kind: String,
     pub(super) login: Option<RawLogin>,
+    pub(super) params: Option<BTreeMap<String, String>>,
     #[serde(flatten)]
     pub(super) keys: BTreeMap<String, String>,
 }

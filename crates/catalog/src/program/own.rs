@@ -296,7 +296,7 @@ const TABLE: &[Own] = &[
         parameters: &[VALUE],
         kind: kind::BYTES,
         result: text,
-        call: |arguments| Ok(encode::xml_text(&arguments.take_short_text(0)?).into()),
+        call: encode_xml_text,
     },
     Own {
         name: "sha1",
@@ -495,6 +495,14 @@ fn encode_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let bytes = json::write(&value, TEXT_BYTES_MAX)
         .map_err(|_| over("encode_json made a text longer than 1 MiB"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+}
+
+fn encode_xml_text(arguments: &mut Arguments<'_, '_>) -> Resolved {
+    let text = encode::xml_text(&arguments.take_short_text(0)?);
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(over("encode_xml_text made a text longer than 1 MiB"));
+    }
+    Ok(text.into())
 }
 
 fn parse_url(arguments: &mut Arguments<'_, '_>) -> Resolved {

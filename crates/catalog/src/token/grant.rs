@@ -250,6 +250,7 @@ fn oauth2(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
         client_secret,
         refresh_token,
         scope,
+        params,
         basic,
     } = grant
     else {
@@ -285,6 +286,9 @@ fn oauth2(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
     }
     if let Some(scope) = scope.as_ref().and_then(|scope| scope.reveal(fill.settings)) {
         push("scope", scope);
+    }
+    for (name, value) in params {
+        push(name, fill.text(value));
     }
     Ok(post(fill.url(token_url)?, headers, GrantBody::Form(pairs)))
 }
