@@ -40,6 +40,8 @@ pub(crate) struct Concurrency {
     /// The present round's latencies.
     round_sum_us: f32,
     round_count: u32,
+    /// Those of them that are far above the past.
+    round_slow: u32,
     round_ends: MonoMicros,
     /// Attempts begun before this say nothing new: one decrease a round trip.
     cut_at: MonoMicros,
@@ -90,6 +92,7 @@ impl Concurrency {
             pace_us: 0.0,
             round_sum_us: 0.0,
             round_count: 0,
+            round_slow: 0,
             round_ends: MonoMicros::ZERO,
             cut_at: MonoMicros::ZERO,
             stepped_at: MonoMicros::ZERO,
@@ -151,6 +154,7 @@ impl Concurrency {
     ) {
         self.round_sum_us += float_us(latency_us);
         self.round_count += 1;
+        self.round_slow += u32::from(self.is_slow(float_us(latency_us)));
         self.seen = self.seen.saturating_add(1);
         if now >= self.round_ends {
             self.end_round(began, now);
@@ -244,12 +248,19 @@ impl Concurrency {
         (self.seen, self.lost) = (0, 0);
     }
 
+    fn is_slow(&self, latency_us: f32) -> bool {
+        let rise = latency_us - self.mean_us;
+        self.mean_us > 0.0 && rise > RISE_US_MIN.max(DEVIATIONS * self.deviation_us)
+    }
+
     /// Compares the round's latency with the past, then counts it to the past.
     fn end_round(&mut self, began: MonoMicros, now: MonoMicros) {
         let latest = self.round_sum_us / float(self.round_count.max(1));
         if self.mean_us > 0.0 {
             let rise = latest - self.mean_us;
-            if rise > RISE_US_MIN.max(DEVIATIONS * self.deviation_us) {
+            // Overload slows most answers. One that is slow among many raises the mean, too: many
+            // services have one in some hundreds, and a cut for each would leave one slot.
+            if self.round_slow * 2 > self.round_count {
                 self.cut(LATENCY_FACTOR, began, now);
             }
             self.pace_us += PACE_ALPHA * (latest - self.pace_us);
@@ -260,7 +271,7 @@ impl Concurrency {
             self.pace_us = self.mean_us;
         }
         self.round_sum_us = 0.0;
-        self.round_count = 0;
+        (self.round_count, self.round_slow) = (0, 0);
         self.round_ends = now.plus(micros(latest).clamp(ROUND_US_MIN, ROUND_US_MAX));
     }
 }

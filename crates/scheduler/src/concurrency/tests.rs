@@ -133,3 +133,20 @@ fn a_limit_is_never_below_one_nor_above_its_maximum() {
     concurrency.collapse(MonoMicros(500));
     assert_eq!(concurrency.limit(64), 1);
 }
+
+/// One answer in 200 that takes up to two seconds is how many services are.
+#[test]
+fn one_slow_answer_among_many_is_no_overload() {
+    let (mut concurrency, mut now) = (Concurrency::new(4), MonoMicros(1_000_000));
+    let mut rng = crate::rng::Rng::new(9);
+    for _ in 0..100_000 {
+        let latency_us = match rng.between(1, 200) {
+            1 => rng.between(60_000, 2_000_000),
+            _ => rng.between(10_000, 60_000),
+        };
+        now = now.plus(1_000);
+        let began = MonoMicros(now.0.saturating_sub(latency_us));
+        concurrency.succeeded(began, latency_us, true, now, 64);
+    }
+    assert_eq!(concurrency.limit(64), 64);
+}
