@@ -39,4 +39,4 @@ mod tokens;
 pub use delivery::{ApplyReport, Balance, Delivery, start};
 pub use error::Error;
 pub use http::egress::EgressPolicy;
-pub use options::{ATTEMPT_TIMEOUT_MS, Options};
+pub use options::{ATTEMPT_TIMEOUT_MS, Options, Queues};

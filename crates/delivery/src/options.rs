@@ -1,6 +1,6 @@
 //! Delivery's options: every limit by name.
 
-use model::Policy;
+use model::{DestinationId, Policy};
 
 use crate::http::dial::DialOptions;
 use crate::http::egress::EgressPolicy;
@@ -10,6 +10,30 @@ use crate::http::resolver::ResolverOptions;
 /// One attempt, from the name's lookup to the last byte of the answer.
 pub const ATTEMPT_TIMEOUT_MS: u64 = 30_000;
 
+/// Which connections share a queue. Everything but [`Queues::Connection`] is there to be compared
+/// with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Queues {
+    /// Each has its own: lanes.
+    #[default]
+    Connection,
+    /// All connections to one destination share one.
+    Destination,
+    /// All share one.
+    Shared,
+}
+
+impl Queues {
+    /// The number of the queue of a connection to this destination; `None`: its own.
+    pub(crate) fn number(self, destination: DestinationId) -> Option<u32> {
+        match self {
+            Self::Connection => None,
+            Self::Destination => Some(destination.0),
+            Self::Shared => Some(0),
+        }
+    }
+}
+
 /// How delivery works. `Default` gives the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -18,6 +42,8 @@ pub struct Options {
     /// What every connection has that does not say its own. Default: nothing, which leaves
     /// [`scheduler::LanePolicy`]'s defaults and [`ATTEMPT_TIMEOUT_MS`].
     pub policy: Policy,
+    /// Which connections share a queue, on each shard. Default: each has its own.
+    pub queues: Queues,
     /// Attempts under way, over all shards. Default: 2,048.
     pub in_flight_max: u32,
     /// Bytes of their events, over all shards. Default: 64 MiB.
@@ -65,6 +91,7 @@ impl Default for Options {
         Self {
             shards: 1,
             policy: Policy::default(),
+            queues: Queues::default(),
             in_flight_max: 2_048,
             in_flight_bytes_max: 64 * 1024 * 1024,
             response_bytes_max: 64 * 1024,

@@ -67,6 +67,8 @@ pub enum Command {
     Secret(SecretCommand),
     /// Measure this machine: ingest, delivery and end to end, each beside its floor.
     Bench(BenchArgs),
+    /// Run a scenario on the very scheduler in virtual time: a day of outage in seconds.
+    Simulate(SimulateArgs),
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
 }
@@ -277,6 +279,35 @@ pub struct BenchArgs {
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct SimulateArgs {
+    /// The scenario: see examples/scenarios and docs/reference/scenario.md.
+    #[arg(required_unless_present = "invariants")]
+    pub file: Option<PathBuf>,
+    /// Another seed than the scenario's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Run so many seeds, on all cores, and say which expectations are broken.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub seeds: u64,
+    /// Run random small worlds of all faults and crashes instead of a file, and hold the
+    /// scheduler to its promises at every step.
+    #[arg(long, conflicts_with_all = ["file", "json", "svg", "scale"])]
+    pub invariants: bool,
+    /// So many times fewer sources, lanes and events: every event stands for that many.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub scale: u64,
+    /// Run the same traffic through one shared queue, one queue for each destination, and lanes.
+    #[arg(long, conflicts_with_all = ["seeds", "invariants"])]
+    pub compare: bool,
+    /// Answer in JSON.
+    #[arg(long, conflicts_with = "seeds")]
+    pub json: bool,
+    /// Draw a chart: backlog, attempts and delays over time.
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `20s`, `500ms`, `2m`, `1h`.

@@ -15,7 +15,7 @@
 
 pub mod entries;
 pub mod keys;
-mod nearest;
+pub(crate) mod nearest;
 mod overrides;
 mod policy;
 pub mod problem;
@@ -25,7 +25,7 @@ mod reference;
 mod registry;
 mod sections;
 mod substitute;
-mod tree;
+pub(crate) mod tree;
 pub mod units;
 
 use std::collections::BTreeMap;

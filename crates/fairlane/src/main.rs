@@ -12,6 +12,7 @@ mod load;
 mod receiver;
 mod reload;
 mod serve;
+mod simulate;
 mod table;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         },
         Command::Secret(command) => command::secret::run(command),
         Command::Bench(args) => bench::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(
                 *shell,

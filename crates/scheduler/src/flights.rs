@@ -9,6 +9,7 @@ pub(crate) struct Flight {
     /// Which lane had that slot: it may have been removed, and another put there.
     pub(crate) lane_serial: u64,
     pub(crate) group_slot: u32,
+    pub(crate) queue_slot: u32,
     pub(crate) jobs: Seqs,
     pub(crate) bytes: u64,
     pub(crate) began: MonoMicros,

@@ -58,6 +58,9 @@ pub enum Input {
         lane: LaneId,
         /// Whom it shares the group's part of the slots with: a source or tenant.
         group: u32,
+        /// Only for comparison: the queue whose places and slots it shares, see
+        /// [`crate::Options::queue_jobs_max`]. `None`: it is its own.
+        queue: Option<u32>,
         stream: StreamKey,
         /// Must be valid: see [`LanePolicy::validate`].
         policy: Arc<LanePolicy>,

@@ -26,6 +26,7 @@ pub(crate) mod idle;
 pub(crate) mod marks;
 pub(crate) mod order;
 pub(crate) mod pick;
+pub(crate) mod place;
 pub(crate) mod restore;
 pub(crate) mod trust;
 
@@ -33,6 +34,7 @@ use clock::Clock;
 use fetch::PREFETCH_INIT;
 use marks::Marks;
 use order::Order;
+use place::Place;
 use trust::Trust;
 
 /// Parked jobs by the time of their next attempt.
@@ -45,6 +47,7 @@ pub(crate) struct Lane {
     pub(crate) serial: u64,
     pub(crate) stream: StreamKey,
     pub(crate) group_slot: u32,
+    pub(crate) place: Place,
     pub(crate) in_flight: u32,
     pub(crate) policy: Arc<LanePolicy>,
     /// The stream's records below this are durable.

@@ -33,6 +33,7 @@ mod input;
 mod lane;
 mod options;
 mod policy;
+mod queues;
 mod rate;
 pub mod rng;
 mod scheduler;

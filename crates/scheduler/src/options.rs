@@ -23,6 +23,10 @@ pub struct Options {
     /// A lane that had nothing to do for so long forgets what it learned of its destination, and
     /// costs next to no memory. Default: 60 s.
     pub idle_after_us: u64,
+    /// Unsettled jobs of all lanes of one shared queue. Default: 10,000.
+    pub queue_jobs_max: u32,
+    /// Attempts under way of all lanes of one shared queue. Default: 256.
+    pub queue_in_flight_max: u32,
     /// How soon a fetch that brought nothing is tried again. Default: 100 ms.
     pub refetch_delay_us: u64,
 }
@@ -37,6 +41,8 @@ impl Default for Options {
             quantum_bytes: 64 * 1024,
             stagger_us_max: 5_000_000,
             idle_after_us: 60_000_000,
+            queue_jobs_max: 10_000,
+            queue_in_flight_max: 256,
             refetch_delay_us: 100_000,
         }
     }
@@ -58,6 +64,14 @@ impl Options {
         )?;
         check("stagger_us_max", self.stagger_us_max, 0, 3_600_000_000)?;
         check("idle_after_us", self.idle_after_us, 0, 3_600_000_000)?;
+        let jobs_max = u64::from(u32::MAX / 2);
+        check("queue_jobs_max", self.queue_jobs_max.into(), 1, jobs_max)?;
+        check(
+            "queue_in_flight_max",
+            self.queue_in_flight_max.into(),
+            1,
+            65_536,
+        )?;
         check(
             "refetch_delay_us",
             self.refetch_delay_us,

@@ -15,6 +15,7 @@ use crate::lane::restore::Birth;
 use crate::lane::{Choice, Lane};
 use crate::options::Options;
 use crate::policy::LanePolicy;
+use crate::queues::Queues;
 use crate::rng::Rng;
 use crate::turns::{Slots, Turns};
 use crate::view::{LaneView, Load};
@@ -32,6 +33,7 @@ pub struct Scheduler {
     lanes: Lanes,
     groups: Map<u32, u32>,
     turns: Turns,
+    queues: Queues,
     wakes: Wakes,
     flights: Flights,
     /// Slots of lanes whose progress changed since it was taken. A slot may be of a lane that is
@@ -56,6 +58,7 @@ impl Scheduler {
             quantum_bytes: options.quantum_bytes,
         });
         Self {
+            queues: Queues::new(options.queue_jobs_max, options.queue_in_flight_max),
             options,
             rng: Rng::new(seed),
             lanes: Lanes::default(),
@@ -79,6 +82,7 @@ impl Scheduler {
             Input::AddLane {
                 lane,
                 group,
+                queue,
                 stream,
                 policy,
                 progress,
@@ -96,6 +100,7 @@ impl Scheduler {
                     serial,
                     stream,
                     group_slot: self.group_slot(group),
+                    queue_slot: self.queues.slot(queue),
                     policy: valid(policy),
                     progress,
                     end,
@@ -152,6 +157,7 @@ impl Scheduler {
             }
             Input::Drain => self.draining = true,
         }
+        self.refill(actions);
         self.dispatch(actions);
     }
 
@@ -220,6 +226,10 @@ impl Scheduler {
     }
 
     fn remove_lane(&mut self, id: LaneId) {
+        let slot = self.lanes.slot_of(id);
+        if let Some(lane) = slot.and_then(|slot| self.lanes.get_mut(slot)) {
+            lane.place.give_up(&mut self.queues);
+        }
         if let Some(slot) = self.lanes.remove(id) {
             self.turns.leave(slot);
             self.wakes.cancel(slot);
@@ -318,6 +328,7 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) {
         self.turns.finished(flight.group_slot);
+        self.queues.finished(flight.queue_slot);
         let slot = flight.lane_slot;
         let same = |lane: &&mut Lane| lane.serial == flight.lane_serial;
         let Some(lane) = self.lanes.get_mut(slot).filter(same) else {
@@ -380,7 +391,12 @@ impl Scheduler {
             return;
         }
         lane.fork(now);
-        if let Some(want) = lane.wants(now) {
+        let want = if lane.place.is_own() {
+            lane.wants(now)
+        } else {
+            lane.wants_in_queue(now, slot, &mut self.queues)
+        };
+        if let Some(want) = want {
             lane.window.fetching = Some(want.part);
             actions.push(Action::Fetch {
                 lane: lane.id,
@@ -394,6 +410,9 @@ impl Scheduler {
             self.wakes.wake_by(slot, lane.fetch_after);
         }
         match lane.choose(now) {
+            Choice::Start(_) if lane.must_wait_for_slot(slot, &mut self.queues) => {
+                self.turns.leave(slot);
+            }
             Choice::Start(_) => self.turns.enter(slot, lane.in_flight == 0),
             Choice::Wait(at) => {
                 self.turns.leave(slot);
@@ -419,6 +438,16 @@ impl Scheduler {
         }
     }
 
+    /// Lets lanes that share a queue have what others of it gave back.
+    fn refill(&mut self, actions: &mut Vec<Action>) {
+        while let Some((slot, need)) = self.queues.next_waiting() {
+            if let Some(lane) = self.lanes.get_mut(slot) {
+                lane.place.stop_waiting(need);
+            }
+            self.touch(slot, actions);
+        }
+    }
+
     /// Starts attempts while there are slots and lanes that could use them.
     fn dispatch(&mut self, actions: &mut Vec<Action>) {
         while self.flights.bytes() < self.options.in_flight_bytes_max {
@@ -438,6 +467,9 @@ impl Scheduler {
         let Choice::Start(pick) = lane.choose(now) else {
             return;
         };
+        if lane.must_wait_for_slot(slot, &mut self.queues) {
+            return;
+        }
         let Some(taken) = lane.take(pick, now) else {
             debug_assert!(
                 false,
@@ -449,12 +481,14 @@ impl Scheduler {
             lane_slot: slot,
             lane_serial: lane.serial,
             group_slot: lane.group_slot,
+            queue_slot: lane.place.queue,
             jobs: taken.seqs,
             bytes: taken.bytes,
             began: now,
             probe: pick == crate::lane::Pick::Probe,
         });
         self.turns.started(slot, taken.bytes);
+        self.queues.started(lane.place.queue);
         actions.push(Action::Start {
             attempt,
             lane: lane.id,

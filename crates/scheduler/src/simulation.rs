@@ -11,23 +11,25 @@
 //! A scenario and its seed determine every step. The [`checker`] holds the promises of the
 //! delivery engine at each of them: every job ends once in each life of the process and is never
 //! lost across lives, no cursor passes an unsettled job, windows and slots stay bounded. A day of
-//! outage takes a second. Read [`Scenario`], then [`destination`], then [`world`].
+//! outage takes a second. Records are counted, not kept, so a hundred million of them fit. Read
+//! [`Scenario`], then [`destination`], then [`world`].
 
-use model::Failure;
+use std::sync::Arc;
 
 use crate::options::Options;
 use crate::policy::LanePolicy;
-use crate::rng::Rng;
 
 pub mod checker;
 pub mod destination;
+mod events;
+mod random;
 pub mod report;
 mod stream;
 mod world;
 
 pub use checker::Violation;
 pub use destination::{Fault, FaultKind, Model};
-pub use report::{Delays, LaneReport, Report};
+pub use report::{CohortReport, Delays, LaneReport, Report, Series};
 
 /// All that determines a simulation.
 #[derive(Clone, Debug)]
@@ -45,9 +47,14 @@ pub struct Scenario {
     /// How often progress is taken, and how long it takes to be durable.
     pub flush_us: u64,
     pub commit_us: u64,
+    /// The log tells of a stream's growth at most so often. 0: of each record.
+    pub growth_us: u64,
     /// Of so many fetches one fails.
     pub fetch_fails_one_in: Option<u64>,
+    /// How long the slots are by which the report says what happened when.
+    pub slot_us: u64,
     pub streams: Vec<StreamModel>,
+    pub destinations: Vec<Model>,
     pub lanes: Vec<LaneModel>,
 }
 
@@ -55,12 +62,21 @@ pub struct Scenario {
 #[derive(Clone, Debug)]
 pub struct StreamModel {
     pub events_per_s: f64,
-    /// Events that are there when the simulation begins.
-    pub events_at_once: u32,
+    /// Events that come at once, beside those.
+    pub bursts: Vec<Burst>,
     pub event_bytes_min: u32,
     pub event_bytes_max: u32,
     /// As many keys do the events have, at random; 0: none.
     pub keys: u32,
+    /// Offsets count the records of all streams: one record of this stream is among so many.
+    pub offsets_apart: u64,
+}
+
+/// Many events at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Burst {
+    pub at_us: u64,
+    pub events: u64,
 }
 
 /// One connection.
@@ -68,15 +84,25 @@ pub struct StreamModel {
 pub struct LaneModel {
     /// Which of the scenario's streams.
     pub stream: usize,
+    /// Which of its destinations; lanes may share one.
+    pub destination: usize,
     pub group: u32,
-    pub policy: LanePolicy,
-    pub destination: Model,
+    /// The queue that it shares; `None`: it is its own.
+    pub queue: Option<u32>,
+    /// Lanes that the report looks at together.
+    pub cohort: usize,
+    pub policy: Arc<LanePolicy>,
 }
 
 impl Scenario {
-    /// A scenario with defaults for all but the streams and lanes.
+    /// A scenario with defaults for all but what takes part in it.
     #[must_use]
-    pub fn new(seed: u64, streams: Vec<StreamModel>, lanes: Vec<LaneModel>) -> Self {
+    pub fn new(
+        seed: u64,
+        streams: Vec<StreamModel>,
+        destinations: Vec<Model>,
+        lanes: Vec<LaneModel>,
+    ) -> Self {
         Self {
             seed,
             options: Options::default(),
@@ -86,45 +112,12 @@ impl Scenario {
             restart_us: 1_000_000,
             flush_us: 20_000,
             commit_us: 5_000,
+            growth_us: 0,
             fetch_fails_one_in: None,
+            slot_us: 60_000_000,
             streams,
+            destinations,
             lanes,
-        }
-    }
-
-    /// Some lanes and streams with all kinds of faults and crashes, as the seed will have it:
-    /// what the invariant test runs.
-    #[must_use]
-    pub fn random(seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        let duration_us = rng.between(20, 120) * 1_000_000;
-        let streams: Vec<StreamModel> = (0..rng.between(1, 4))
-            .map(|_| StreamModel::random(&mut rng))
-            .collect();
-        let lanes: Vec<LaneModel> = (0..rng.between(1, 8))
-            .map(|_| LaneModel::random(streams.len(), duration_us, &mut rng))
-            .collect();
-        let mut crashes_us: Vec<u64> = (0..rng.between(0, 3))
-            .map(|_| rng.between(0, duration_us))
-            .collect();
-        crashes_us.sort_unstable();
-        let small = |rng: &mut Rng, low, high| u32::try_from(rng.between(low, high)).unwrap_or(1);
-        let options = Options {
-            in_flight_max: small(&mut rng, 1, 64),
-            in_flight_bytes_max: rng.between(1_000, 1_000_000),
-            group_percent: small(&mut rng, 10, 100),
-            reserved_percent: small(&mut rng, 0, 50),
-            idle_after_us: rng.between(0, 5_000_000),
-            ..Options::default()
-        };
-        Self {
-            options,
-            duration_us,
-            crashes_us,
-            fetch_fails_one_in: Some(100),
-            // A tiny window that poison events fill is stuck until they expire, again and again.
-            settle_us_max: 30 * 86_400_000_000,
-            ..Self::new(seed, streams, lanes)
         }
     }
 }
@@ -135,144 +128,41 @@ impl StreamModel {
     pub fn steady(events_per_s: f64) -> Self {
         Self {
             events_per_s,
-            events_at_once: 0,
+            bursts: Vec::new(),
             event_bytes_min: 500,
             event_bytes_max: 1_500,
             keys: 0,
+            offsets_apart: 1,
         }
     }
 
-    fn random(rng: &mut Rng) -> Self {
-        let small = |rng: &mut Rng, high| u32::try_from(rng.between(0, high)).unwrap_or(0);
-        Self {
-            events_per_s: f64::from(small(rng, 30)),
-            events_at_once: small(rng, 300),
-            keys: small(rng, 40),
-            ..Self::steady(1.0)
-        }
+    #[must_use]
+    pub fn with_burst(mut self, at_us: u64, events: u64) -> Self {
+        self.bursts.push(Burst { at_us, events });
+        self
     }
 }
 
 impl LaneModel {
-    /// A lane of the stream with the default policy; it is a group of its own.
+    /// A lane from the stream to the destination with the default policy. Its cohort is that of
+    /// all lanes to this destination.
     #[must_use]
-    pub fn of(stream: usize, group: u32, destination: Model) -> Self {
+    pub fn of(stream: usize, group: u32, destination: usize) -> Self {
         Self {
             stream,
+            destination,
             group,
-            policy: LanePolicy::default(),
-            destination,
+            queue: None,
+            cohort: destination,
+            policy: Arc::default(),
         }
     }
 
-    fn random(streams: usize, duration_us: u64, rng: &mut Rng) -> Self {
-        let small = |rng: &mut Rng, low, high| u32::try_from(rng.between(low, high)).unwrap_or(1);
-        let last_stream = u64::try_from(streams).unwrap_or(1).saturating_sub(1);
-        let stream = usize::try_from(rng.between(0, last_stream)).unwrap_or(0);
-        let window_jobs_max = small(rng, 20, 400);
-        let policy = LanePolicy {
-            window_jobs_max,
-            batch_events_max: if rng.chance(40) { small(rng, 2, 20) } else { 1 },
-            batch_wait_us: if rng.chance(50) {
-                rng.between(1_000, 2_000_000)
-            } else {
-                0
-            },
-            concurrency_max: small(rng, 1, 64),
-            rate_limit_per_s: rng.chance(20).then(|| f64::from(small(rng, 1, 100))),
-            expiry_us: rng.between(10, 14_400) * 1_000_000,
-            recent_percent: small(rng, 0, 99),
-            recent_us: rng.between(1, 20) * 1_000_000,
-            ordered: rng.chance(30),
-            one_way: rng.chance(5),
-            ..LanePolicy::default()
-        };
-        let faults = (0..rng.between(0, 3))
-            .map(|_| Fault::random(duration_us, rng))
-            .collect();
-        let destination = Model {
-            latency_us_min: rng.between(100, 50_000),
-            latency_us_max: rng.between(50_000, 500_000),
-            poison_one_in: rng.chance(30).then(|| rng.between(20, 200)),
-            refused_one_in: rng.chance(30).then(|| rng.between(2, 50)),
-            filtered_one_in: rng.chance(30).then(|| rng.between(2, 50)),
-            capacity_per_s: None,
-            batch_partial: rng.chance(50),
-            faults,
-        };
-        Self {
-            stream,
-            group: small(rng, 0, 3),
-            policy,
-            destination,
-        }
-    }
-}
-
-impl Fault {
-    fn random(duration_us: u64, rng: &mut Rng) -> Self {
-        let from_us = rng.between(0, duration_us);
-        let until_us = from_us + rng.between(0, duration_us);
-        let retry_after_s = rng.chance(50).then(|| rng.between(0, 5_000));
-        let kind = match rng.between(0, 6) {
-            0 => FaultKind::Hanging {
-                timeout_us: 30_000_000,
-            },
-            1 => FaultKind::RateLimited {
-                per_s: rng.between(1, 20),
-                retry_after_s,
-            },
-            2 => FaultKind::Failing {
-                percent: rng.between(1, 99),
-                failure: Failure::Unavailable { retry_after_s },
-            },
-            3 => FaultKind::Failing {
-                percent: rng.between(1, 99),
-                failure: Failure::ServerError,
-            },
-            4 => FaultKind::Failing {
-                percent: 100,
-                failure: any_failure(rng),
-            },
-            5 => FaultKind::Failing {
-                percent: rng.between(1, 100),
-                failure: any_failure(rng),
-            },
-            _ => FaultKind::Failing {
-                percent: 100,
-                failure: Failure::Connect,
-            },
-        };
-        Self {
-            from_us,
-            until_us,
-            kind,
-        }
-    }
-}
-
-fn any_failure(rng: &mut Rng) -> Failure {
-    match rng.between(0, 15) {
-        0 => Failure::RateLimited {
-            retry_after_s: None,
-        },
-        1 => Failure::Unavailable {
-            retry_after_s: Some(1),
-        },
-        2 => Failure::ServerError,
-        3 => Failure::TryAgain,
-        4 => Failure::Conflict,
-        5 => Failure::Connect,
-        6 => Failure::ConnectTimeout,
-        7 => Failure::Indeterminate,
-        8 => Failure::Tls,
-        9 => Failure::NoSuchHost,
-        10 => Failure::Dns,
-        11 => Failure::Unauthorized,
-        12 => Failure::Forbidden,
-        13 => Failure::NotFound,
-        14 => Failure::Redirect,
-        _ => Failure::BatchRefused { too_large: true },
+    /// The same lane with a policy that differs so from what it has.
+    #[must_use]
+    pub fn with_policy(mut self, change: impl FnOnce(&mut LanePolicy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
     }
 }
 

@@ -2,8 +2,8 @@
 //! `FAIRLANE_SEEDS=10000 cargo test --release -p scheduler --test simulation random`.
 
 use model::Failure;
+use scheduler::Options;
 use scheduler::simulation::{self, FaultKind, LaneModel, Model, Report, Scenario, StreamModel};
-use scheduler::{LanePolicy, Options};
 
 const SECOND: u64 = 1_000_000;
 
@@ -12,6 +12,20 @@ fn run(scenario: &Scenario) -> Report {
         Ok(report) => report,
         Err(violation) => panic!("seed {}: {violation}\n{scenario:#?}", scenario.seed),
     }
+}
+
+/// Lanes of these streams and groups, each to a destination of its own.
+fn own_destinations(
+    seed: u64,
+    streams: Vec<StreamModel>,
+    lanes: Vec<(usize, u32, Model)>,
+) -> Scenario {
+    let (mut models, mut places) = (Vec::new(), Vec::new());
+    for (stream, group, model) in lanes {
+        places.push(LaneModel::of(stream, group, models.len()));
+        models.push(model);
+    }
+    Scenario::new(seed, streams, models, places)
 }
 
 #[test]
@@ -56,12 +70,12 @@ fn neighbours(fault: Option<FaultKind>) -> (u64, u64) {
             (Some(kind), 0) => healthy.with_fault(0, 60 * SECOND, kind.clone()),
             _ => healthy,
         };
-        LaneModel::of(0, lane, model)
+        (0, lane, model)
     });
     let streams = vec![StreamModel::steady(200.0)];
     let report = run(&Scenario {
         duration_us: 60 * SECOND,
-        ..Scenario::new(5, streams, lanes.collect())
+        ..own_destinations(5, streams, lanes.collect())
     });
     let others = &report.lanes[1..];
     assert!(
@@ -124,7 +138,7 @@ fn an_outage_is_not_amplified() {
     let streams = vec![StreamModel::steady(70.0)];
     let scenario = Scenario {
         duration_us: 1_500 * SECOND,
-        ..Scenario::new(3, streams, vec![LaneModel::of(0, 0, model)])
+        ..own_destinations(3, streams, vec![(0, 0, model)])
     };
     let report = run(&scenario);
     let lane = &report.lanes[0];
@@ -155,24 +169,29 @@ fn new_events_pass_the_backlog_of_an_outage() {
             ..Model::healthy(5_000, 30_000)
         };
         let model = model.with_fault(60 * SECOND, (60 + outage_s) * SECOND, outage);
-        let mut lane = LaneModel::of(0, 0, model);
-        lane.policy.recent_percent = recent_percent;
-        let scenario = Scenario {
-            duration_us: duration_s * SECOND,
-            ..Scenario::new(3, vec![StreamModel::steady(70.0)], vec![lane])
-        };
+        let mut scenario =
+            own_destinations(3, vec![StreamModel::steady(70.0)], vec![(0, 0, model)]);
+        scenario.duration_us = duration_s * SECOND;
+        for lane in &mut scenario.lanes {
+            *lane = lane
+                .clone()
+                .with_policy(|policy| policy.recent_percent = recent_percent);
+        }
         let report = run(&scenario);
-        let lane = report.lanes.into_iter().next().expect("there is one");
+        let (lane, cohort) = (&report.lanes[0], &report.cohorts[0]);
         assert_eq!(lane.counts.delivered, lane.accepted);
         assert!(lane.amplification() <= 1.2, "{}", lane.amplification());
         // The backlog is what came in the outage: it has drained when the last of it is there.
-        let waits = |minute| lane.delays_within(minute..minute + 1).us_max() / SECOND;
-        let drained_s = (1..=31)
-            .map(|minute: usize| minute as u64 * 60 + waits(minute))
-            .max();
-        let p99_s = lane.delays_within(33..45).percentile_us(99) / SECOND;
-        println!("{recent_percent}%: drained at {drained_s:?} s, new events' p99 {p99_s} s");
-        (drained_s.expect("31 minutes"), p99_s)
+        let slots = (0..).zip(&cohort.series.slots);
+        let in_outage = slots.filter(|(minute, _)| (1..=31).contains(minute));
+        let drained_s = in_outage
+            .map(|(minute, slot)| minute * 60 + slot.delays.us_max() / SECOND)
+            .max()
+            .expect("31 minutes");
+        let fresh = (33 * 60 * SECOND)..(45 * 60 * SECOND);
+        let p99_s = cohort.series.delays_within(fresh).percentile_us(99) / SECOND;
+        println!("{recent_percent}%: drained at {drained_s} s, new events' p99 {p99_s} s");
+        (drained_s, p99_s)
     };
     let (fifo_drained_s, fifo_p99_s) = drain(0, 2_700);
     let (drained_s, p99_s) = drain(80, 6_600);
@@ -195,10 +214,10 @@ fn rate_limits_are_honoured() {
         };
         let model = Model::healthy(5_000, 20_000).with_fault(0, 600 * SECOND, kind);
         let streams = vec![StreamModel::steady(50.0)];
-        let lanes = vec![LaneModel::of(0, 0, model)];
+        let lanes = vec![(0, 0, model)];
         let report = run(&Scenario {
             duration_us: 600 * SECOND,
-            ..Scenario::new(8, streams, lanes)
+            ..own_destinations(8, streams, lanes)
         });
         let attempts: u32 = report.attempts_by_second[..600].iter().sum();
         let lane = &report.lanes[0];
@@ -219,15 +238,13 @@ fn a_poison_event_is_isolated() {
             ..Model::healthy(5_000, 20_000)
         };
         let streams = vec![StreamModel::steady(100.0)];
-        let mut lane = LaneModel::of(0, 0, model);
-        lane.policy = LanePolicy {
-            batch_events_max,
-            batch_wait_us: 50_000,
-            ..lane.policy
-        };
+        let lane = LaneModel::of(0, 0, 0).with_policy(|policy| {
+            policy.batch_events_max = batch_events_max;
+            policy.batch_wait_us = 50_000;
+        });
         let scenario = Scenario {
             duration_us: 120 * SECOND,
-            ..Scenario::new(21, streams, vec![lane])
+            ..Scenario::new(21, streams, vec![model], vec![lane])
         };
         let report = run(&scenario);
         let lane = &report.lanes[0];
@@ -244,15 +261,12 @@ fn a_poison_event_is_isolated() {
 /// T38: after a restart with work pending everywhere, attempts begin spread out and slowly.
 #[test]
 fn a_restart_is_no_stampede() {
-    let streams = vec![StreamModel {
-        events_at_once: 3_000,
-        ..StreamModel::steady(100.0)
-    }];
-    let lanes = (0..12).map(|lane| LaneModel::of(0, lane, Model::healthy(50_000, 100_000)));
+    let streams = vec![StreamModel::steady(100.0).with_burst(0, 3_000)];
+    let lanes = (0..12).map(|lane| (0, lane, Model::healthy(50_000, 100_000)));
     let scenario = Scenario {
         duration_us: 30 * SECOND,
         crashes_us: vec![2 * SECOND],
-        ..Scenario::new(4, streams, lanes.collect())
+        ..own_destinations(4, streams, lanes.collect())
     };
     let report = run(&scenario);
     let first = report.attempts_by_second[3];
@@ -272,16 +286,13 @@ fn partial_failures_cost_what_they_must() {
             failure: Failure::ServerError,
         };
         let model = Model::healthy(5_000, 20_000).with_fault(0, 10_000 * SECOND, failing);
-        let streams = vec![StreamModel {
-            events_at_once: 30_000,
-            ..StreamModel::steady(0.0)
-        }];
-        let mut lane = LaneModel::of(0, 0, model);
+        let streams = vec![StreamModel::steady(0.0).with_burst(0, 30_000)];
         // The last attempts of each event are not what is measured: nothing expires.
-        lane.policy.expiry_us = 7 * 86_400 * SECOND;
+        let lane =
+            LaneModel::of(0, 0, 0).with_policy(|policy| policy.expiry_us = 7 * 86_400 * SECOND);
         let scenario = Scenario {
             duration_us: 2 * SECOND,
-            ..Scenario::new(6, streams, vec![lane])
+            ..Scenario::new(6, streams, vec![model], vec![lane])
         };
         let report = run(&scenario);
         let lane = &report.lanes[0];
@@ -304,17 +315,14 @@ fn partial_failures_cost_what_they_must() {
 /// T40: a tenant with twenty times the load takes its share and not the others'.
 #[test]
 fn a_flood_of_one_tenant_delays_nobody() {
-    let p99 = |flood: u32| {
+    let p99 = |flood: u64| {
         let streams = vec![
-            StreamModel {
-                events_at_once: flood,
-                ..StreamModel::steady(20.0)
-            },
+            StreamModel::steady(20.0).with_burst(0, flood),
             StreamModel::steady(20.0),
         ];
         let slow = || Model::healthy(20_000, 40_000);
-        let mut lanes: Vec<LaneModel> = (0..4).map(|_| LaneModel::of(0, 0, slow())).collect();
-        lanes.push(LaneModel::of(1, 1, slow()));
+        let mut lanes: Vec<_> = (0..4).map(|_| (0, 0, slow())).collect();
+        lanes.push((1, 1, slow()));
         let options = Options {
             in_flight_max: 64,
             ..Options::default()
@@ -322,7 +330,7 @@ fn a_flood_of_one_tenant_delays_nobody() {
         let scenario = Scenario {
             options,
             duration_us: 20 * SECOND,
-            ..Scenario::new(2, streams, lanes)
+            ..own_destinations(2, streams, lanes)
         };
         run(&scenario).lanes[4].delays.percentile_us(99)
     };

@@ -56,6 +56,7 @@ impl Shard {
         let input = Input::AddLane {
             lane: lane.id,
             group: lane.stream().0,
+            queue: self.options.queues.number(lane.plan.connection.destination),
             stream: lane.stream_key(),
             policy: lane.plan.policy.clone(),
             progress,

@@ -138,6 +138,7 @@ const PER_SECOND: Kind = Count {
     min: 1,
     max: 1_000_000,
 };
+const QUEUES: Kind = Choice(&["connection", "destination", "shared"]);
 const ORDERINGS: Kind = Choice(&["none", "key"]);
 const CONNECTIONS: Kind = Count {
     min: 1,
@@ -261,6 +262,15 @@ pub const KEYS: &[Key] = &[
         "Wait between two probes of a held lane (credentials, configuration, TLS, unknown host)."),
     key("delivery", "ordering", ORDERINGS, is("\"none\""),
         "`\"key\"`: events of one key strictly one after the other, each when the one before it has ended. A failing key holds up only itself."),
+    key("delivery", "queues", QUEUES, is("\"connection\""),
+        "Which connections share a queue: each has its own (a lane). `\"destination\"` and \
+         `\"shared\"` make all connections to a destination, or all there are, share one, which is \
+         there to be compared with lanes, and for nothing else: see \
+         docs/concepts/three-architectures.md."),
+    key("delivery", "queue_jobs_max", Count { min: 1, max: 1_000_000 }, is("10000"),
+        "Jobs of one shared queue (on each shard) that may be sent or wait for a retry."),
+    key("delivery", "queue_in_flight_max", Count { min: 1, max: 65_536 }, is("256"),
+        "Requests at once of one shared queue (on each shard)."),
     key("delivery", "drain_timeout", Duration { min_ms: 0, max_ms: 10 * MINUTE }, is("\"25s\""),
         "On SIGTERM: how long attempts in flight may take to finish."),
     key("delivery", "egress_allow", Networks, is("[]"),

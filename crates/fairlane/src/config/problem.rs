@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// Where a value stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Bytes of the file.
     File(Range<usize>),
     /// An environment variable.
@@ -39,7 +39,7 @@ impl Problems {
     /// A file that is wrong in every line is not told so for every line.
     pub const SHOWN_MAX: usize = 50;
 
-    pub(super) fn one(message: String) -> Self {
+    pub(crate) fn one(message: String) -> Self {
         let problem = Problem {
             place: String::new(),
             line: None,
@@ -82,17 +82,27 @@ impl fmt::Display for Problem {
 }
 
 /// Collects problems while a configuration is read.
-pub(super) struct Finder<'a> {
+pub(crate) struct Finder<'a> {
     name: &'a str,
     text: &'a str,
     /// Where each line begins: 100,000 connections are asked for their lines.
     line_starts: Vec<usize>,
     found: Vec<(Place, String)>,
     omitted: usize,
+    /// The text holds no secrets: its lines are shown as they are.
+    plain: bool,
 }
 
 impl<'a> Finder<'a> {
-    pub(super) fn new(name: &'a str, text: &'a str) -> Self {
+    /// For a text that may hold no secret.
+    pub(crate) fn plain(name: &'a str, text: &'a str) -> Self {
+        Self {
+            plain: true,
+            ..Self::new(name, text)
+        }
+    }
+
+    pub(crate) fn new(name: &'a str, text: &'a str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after).collect();
         Self {
@@ -101,10 +111,11 @@ impl<'a> Finder<'a> {
             line_starts,
             found: Vec::new(),
             omitted: 0,
+            plain: false,
         }
     }
 
-    pub(super) fn add(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: &Place, message: impl Into<String>) {
         if self.found.len() < Problems::SHOWN_MAX {
             self.found.push((place.clone(), message.into()));
         } else {
@@ -113,7 +124,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The line that `place` is on, from 1; `None` for a variable.
-    pub(super) fn line(&self, place: &Place) -> Option<usize> {
+    pub(crate) fn line(&self, place: &Place) -> Option<usize> {
         match place {
             Place::File(range) => Some(self.line_at(range.start)),
             Place::Variable(_) => None,
@@ -121,7 +132,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The same in words, for messages about another line.
-    pub(super) fn line_of(&self, place: &Place) -> String {
+    pub(crate) fn line_of(&self, place: &Place) -> String {
         match place {
             Place::File(range) => format!("line {}", self.line_at(range.start)),
             Place::Variable(name) => name.clone(),
@@ -133,7 +144,7 @@ impl<'a> Finder<'a> {
     }
 
     /// `value`, or all that was found.
-    pub(super) fn finish<T>(mut self, value: T) -> Result<T, Problems> {
+    pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Problems> {
         if self.found.is_empty() {
             return Ok(value);
         }
@@ -169,7 +180,9 @@ impl<'a> Finder<'a> {
         let marked = range
             .len()
             .clamp(1, (text.chars().count() + 2).saturating_sub(column).max(1));
-        let shown = if self.in_settings(line) {
+        let shown = if self.plain {
+            text.to_owned()
+        } else if self.in_settings(line) {
             hidden(text)
         } else {
             masked(text)

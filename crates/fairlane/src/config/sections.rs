@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use delivery::Queues;
 use ipnet::IpNet;
 use model::{Policy, Secret};
 
@@ -182,6 +183,9 @@ pub struct DeliverySection {
     pub idle_after_ms: u64,
     /// Of every connection that does not say its own.
     pub policy: Policy,
+    pub queues: Queues,
+    pub queue_jobs_max: u64,
+    pub queue_in_flight_max: u64,
     pub drain_timeout_ms: u64,
     pub egress_allow: Vec<IpNet>,
     pub egress_allow_http: bool,
@@ -199,6 +203,9 @@ impl Default for DeliverySection {
             stagger_max_ms: 5_000,
             idle_after_ms: 60_000,
             policy: Policy::default(),
+            queues: Queues::Connection,
+            queue_jobs_max: 10_000,
+            queue_in_flight_max: 256,
             drain_timeout_ms: 25_000,
             egress_allow: Vec::new(),
             egress_allow_http: false,
@@ -218,6 +225,13 @@ impl DeliverySection {
         section.duration("idle_after", &mut self.idle_after_ms);
         self.policy = section.policy();
         section.check_policy(&self.policy, &Policy::default());
+        self.queues = match section.choice_if_set("queues").as_deref() {
+            Some("shared") => Queues::Shared,
+            Some("destination") => Queues::Destination,
+            _ => Queues::Connection,
+        };
+        section.count("queue_jobs_max", &mut self.queue_jobs_max);
+        section.count("queue_in_flight_max", &mut self.queue_in_flight_max);
         section.duration("drain_timeout", &mut self.drain_timeout_ms);
         section.networks("egress_allow", &mut self.egress_allow);
         section.boolean("egress_allow_http", &mut self.egress_allow_http);

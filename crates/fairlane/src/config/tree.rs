@@ -6,13 +6,13 @@ use super::problem::{Finder, Place};
 
 /// One value.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) place: Place,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) place: Place,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Integer(i64),
     Float(f64),
@@ -25,26 +25,26 @@ pub(super) enum Value {
 
 /// A table's keys, in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_place: Place,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) node: Node,
 }
 
 impl Table {
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 }
 
 impl Value {
     /// What it is, in the words of TOML.
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
@@ -59,7 +59,7 @@ impl Value {
 
 /// What can be read of `text`. Errors of syntax are added to `found`, and the rest of the file is
 /// read as well as it can be: one lost quote should not hide what else is wrong.
-pub(super) fn parse(text: &str, found: &mut Finder<'_>) -> Table {
+pub(crate) fn parse(text: &str, found: &mut Finder<'_>) -> Table {
     let (root, errors) = DeTable::parse_recoverable(text);
     let broken = !errors.is_empty();
     for error in errors {
@@ -77,7 +77,7 @@ pub(super) fn parse(text: &str, found: &mut Finder<'_>) -> Table {
 }
 
 /// One value by itself, as an environment variable holds it.
-pub(super) fn parse_value(text: &str, place: &Place, found: &mut Finder<'_>) -> Option<Node> {
+pub(crate) fn parse_value(text: &str, place: &Place, found: &mut Finder<'_>) -> Option<Node> {
     let value = DeValue::parse(text).ok()?.into_inner();
     let mut node = node(value, 0..0, found);
     node.place = place.clone();

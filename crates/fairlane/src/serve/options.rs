@@ -161,6 +161,10 @@ pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery
         on_fatal: fatal,
         ..delivery::Options::default()
     };
+    options.queues = section.queues;
+    options.scheduler.queue_jobs_max = u32::try_from(section.queue_jobs_max).unwrap_or(u32::MAX);
+    options.scheduler.queue_in_flight_max =
+        u32::try_from(section.queue_in_flight_max).unwrap_or(u32::MAX);
     let idle_of_shard = to_usize(shares.idle) / shards.max(1);
     options.pool.idle_max = options.pool.idle_max.min(idle_of_shard);
     options

@@ -218,3 +218,40 @@ fn the_example_is_good_with_its_programs() {
     let made = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(made, 1, "looking changes nothing");
 }
+
+#[test]
+fn a_scenario_runs_and_a_wrong_one_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "title = \"a small one\"\nduration = \"10s\"\n\
+        [[sources]]\nname = \"shop\"\nevents_per_s = 20\n\
+        [[destinations]]\nname = \"crm\"\n\
+        [[lanes]]\nname = \"to crm\"\nsources = \"shop\"\ndestinations = \"crm\"\n\
+        [[expect]]\nlanes = \"to crm\"\np99_max = \"1s\"\n";
+    let path = dir.path().join("small.toml");
+    std::fs::write(&path, scenario).unwrap();
+    let simulate = |args: &[&str]| run(dir.path(), &[&["simulate"], args].concat(), "");
+    let (code, out, err) = simulate(&["small.toml", "--json", "--svg", "small.svg"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["cohorts"][0]["delivered"], 200, "{report}");
+    assert_eq!(report["expectations"][0]["holds"], true, "{report}");
+    let svg = std::fs::read_to_string(dir.path().join("small.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("to crm"));
+
+    std::fs::write(&path, scenario.replace("\"1s\"", "\"1ms\"")).unwrap();
+    let (code, out, err) = simulate(&["small.toml"]);
+    assert!(
+        code == 1 && out.contains("BROKEN  to crm: p99"),
+        "{out}{err}"
+    );
+
+    std::fs::write(&path, scenario.replace("= 20", "= 0")).unwrap();
+    let (code, out, err) = simulate(&["small.toml"]);
+    assert!(code == 1 && err.contains("small.toml:5:16"), "{out}{err}");
+
+    let (code, out, err) = simulate(&["--invariants", "--seeds", "20"]);
+    assert!(
+        code == 0 && out.contains("every promise held"),
+        "{out}{err}"
+    );
+}

@@ -7,6 +7,7 @@ fn flight(bytes: u64) -> Flight {
         lane_slot: 0,
         lane_serial: 0,
         group_slot: 0,
+        queue_slot: 0,
         jobs: Seqs::One(0),
         bytes,
         began: MonoMicros(0),

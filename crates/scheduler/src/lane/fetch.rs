@@ -59,7 +59,7 @@ impl Lane {
     }
 
     /// What one part lacks of so many fresh jobs, as far as there is room and there may be any.
-    fn want(&self, part: Part, target: u32) -> Option<Want> {
+    pub(crate) fn want(&self, part: Part, target: u32) -> Option<Want> {
         let (window, policy) = (self.window.part(part), &self.policy);
         let from = window.scanned_to();
         let len = u32::try_from(window.len()).unwrap_or(u32::MAX);
@@ -112,6 +112,7 @@ impl Lane {
         self.marks.note(now, self.end, policy.recent_us);
         let may = policy.recent_percent > 0
             && !policy.ordered
+            && self.place.is_own()
             && !policy.one_way
             && self.until == Offset::MAX;
         if !may || self.window.is_forked() || self.is_stopped() {

@@ -16,6 +16,7 @@ use crate::action::Action;
 use crate::breaker::Phase;
 use crate::input::{Fetch, StreamKey};
 use crate::policy::LanePolicy;
+use crate::queues::OWN;
 use crate::rng::Rng;
 use crate::windows::Part;
 
@@ -89,6 +90,7 @@ impl Idle {
             serial: self.serial,
             stream: self.stream,
             group_slot: self.group_slot,
+            queue_slot: OWN,
             policy: Arc::clone(&self.policy),
             progress: self.progress(),
             end: self.end,
@@ -123,7 +125,7 @@ impl Lane {
         let window = &self.window;
         let empty = window.is_empty() && window.fetching.is_none() && window.is_plain();
         let stopped = self.hold.is_some() || matches!(self.breaker.phase(), Phase::Open { .. });
-        if !empty || stopped || self.until != Offset::MAX {
+        if !empty || stopped || self.until != Offset::MAX || !self.place.is_own() {
             return None;
         }
         let free_at = self.not_before.max(self.rate.even_at());

@@ -9,12 +9,14 @@ use model::{LaneId, LaneProgress, LaneState, MonoMicros, Offset};
 use super::clock::Clock;
 use super::fetch::PREFETCH_INIT;
 use super::marks::Marks;
+use super::place::Place;
 use super::trust::Trust;
 use super::{Hold, Lane};
 use crate::breaker::Breaker;
 use crate::concurrency::Concurrency;
 use crate::input::StreamKey;
 use crate::policy::LanePolicy;
+use crate::queues::OWN;
 use crate::rate::Rate;
 use crate::rng::Rng;
 use crate::verdict::is_probed;
@@ -26,6 +28,7 @@ pub(crate) struct Birth {
     pub(crate) serial: u64,
     pub(crate) stream: StreamKey,
     pub(crate) group_slot: u32,
+    pub(crate) queue_slot: u32,
     pub(crate) policy: Arc<LanePolicy>,
     pub(crate) progress: LaneProgress,
     pub(crate) end: Offset,
@@ -39,7 +42,8 @@ pub(crate) struct Birth {
 impl Birth {
     /// It begins with nothing but a cursor and counts, and never ends by itself.
     pub(crate) fn is_plain(&self) -> bool {
-        self.until == Offset::MAX
+        self.queue_slot == OWN
+            && self.until == Offset::MAX
             && self.progress.hold.is_none()
             && self.progress.ahead.is_none()
             && self.progress.settled_above.is_empty()
@@ -67,6 +71,7 @@ impl Lane {
             serial: birth.serial,
             stream: birth.stream,
             group_slot: birth.group_slot,
+            place: Place::new(birth.queue_slot),
             in_flight: 0,
             policy: birth.policy,
             end: birth.end,

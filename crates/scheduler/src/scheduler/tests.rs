@@ -13,6 +13,7 @@ mod batching;
 mod idle;
 mod policies;
 mod progress;
+mod queues;
 
 const SECOND: u64 = 1_000_000;
 
@@ -65,6 +66,7 @@ impl Rig {
         self.step(Input::AddLane {
             lane: LaneId(lane),
             group: lane,
+            queue: None,
             stream,
             policy: Arc::new(policy),
             progress,

@@ -1,10 +1,12 @@
 //! Holds the scheduler to its promises at every step.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 
 use model::{LaneProgress, Offset, Outcome};
 
-use super::stream::{Record, Stream};
+use super::stream::Stream;
 use crate::action::Job;
 use crate::hash::Map;
 
@@ -66,22 +68,34 @@ impl Bucket {
     }
 }
 
-/// One lane's jobs.
+/// One lane's jobs: those that may still be repeated after a crash, and no others.
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
-    jobs: Vec<Known>,
-    unended: usize,
+    /// From job number `first` on, as far as any was touched. Those below have ended for good.
+    jobs: VecDeque<Known>,
+    first: u64,
     /// All jobs below this number have ended in this life, and were seen to.
-    verified: usize,
+    verified: u64,
+    /// So have all of these, beyond a backlog.
+    verified_ahead: Range<u64>,
     /// Jobs that ended again after a crash.
     pub(crate) repeated: u64,
-    /// Where events of one key go in order: each key's jobs, and the first that has not ended.
-    keys: Option<Map<u64, KeyJobs>>,
+    /// Where events of one key go in order.
+    keys: Option<Keys>,
+}
+
+/// Each key's jobs.
+#[derive(Debug, Default)]
+struct Keys {
+    of: Map<u64, KeyJobs>,
+    /// Jobs below this number are listed.
+    listed: u64,
 }
 
 #[derive(Debug, Default)]
 struct KeyJobs {
-    jobs: Vec<usize>,
+    jobs: Vec<u64>,
+    /// The place of the first that has not ended, or one before it.
     unended: usize,
 }
 
@@ -90,28 +104,9 @@ type Check<T = ()> = Result<T, String>;
 impl Checker {
     pub(crate) fn new(ordered: bool) -> Self {
         Self {
-            keys: ordered.then(Map::default),
+            keys: ordered.then(Keys::default),
             ..Self::default()
         }
-    }
-
-    /// The stream has grown.
-    pub(crate) fn grow(&mut self, stream: &Stream) {
-        let len = stream.len();
-        self.unended += len.saturating_sub(self.jobs.len());
-        if let Some(keys) = self.keys.as_mut() {
-            for index in self.jobs.len()..len {
-                if let Some(key) = stream.key(index) {
-                    keys.entry(key.0.get()).or_default().jobs.push(index);
-                }
-            }
-        }
-        self.jobs.resize(len, Known::default());
-    }
-
-    /// Every job of the stream has ended.
-    pub(crate) fn is_done(&self) -> bool {
-        self.unended == 0
     }
 
     pub(crate) fn started(&mut self, stream: &Stream, job: Job) -> Check {
@@ -131,19 +126,28 @@ impl Checker {
 
     /// All earlier jobs of its key have ended.
     fn in_order(&mut self, stream: &Stream, offset: Offset) -> Check {
-        let Some((index, record)) = stream.find(offset) else {
+        let Some(mut keys) = self.keys.take() else {
             return Ok(());
         };
-        let (Some(keys), Some(key)) = (self.keys.as_mut(), record.fetch.key) else {
-            return Ok(());
-        };
-        let of_key = keys.entry(key.0.get()).or_default();
-        let ended = |job: &usize| self.jobs.get(*job).is_some_and(|known| known.ended);
-        while of_key.jobs.get(of_key.unended).is_some_and(ended) {
-            of_key.unended += 1;
+        for index in keys.listed..stream.len() {
+            if let Some(key) = stream.key(index) {
+                keys.of.entry(key.0.get()).or_default().jobs.push(index);
+            }
         }
-        match of_key.jobs.get(of_key.unended) {
-            Some(first) if *first != index => Err(format!(
+        keys.listed = stream.len();
+        let index = stream.find(offset);
+        let key = index.and_then(|index| stream.key(index));
+        let first = key.and_then(|key| {
+            let of_key = keys.of.entry(key.0.get()).or_default();
+            let ended = |job: &u64| self.first_unended(*job..*job + 1).is_none();
+            while of_key.jobs.get(of_key.unended).is_some_and(ended) {
+                of_key.unended += 1;
+            }
+            of_key.jobs.get(of_key.unended).copied()
+        });
+        self.keys = Some(keys);
+        match first {
+            Some(first) if Some(first) != index => Err(format!(
                 "job {offset} is tried before job number {first} of its key has ended"
             )),
             _ => Ok(()),
@@ -156,25 +160,21 @@ impl Checker {
         Ok(())
     }
 
-    /// Returns the job's record where it is its first end ever.
+    /// Returns the job's number where it is its first end ever.
     pub(crate) fn settled(
         &mut self,
         stream: &Stream,
         offset: Offset,
         outcome: Outcome,
-    ) -> Check<Option<Record>> {
-        let (known, record) = self.known(stream, offset)?;
+    ) -> Check<Option<u64>> {
+        let (known, index) = self.known(stream, offset)?;
         if known.ended {
             return Err(format!("job {offset} ends twice, at last as {outcome:?}"));
         }
         known.ended = true;
         let again = std::mem::replace(&mut known.ended_ever, true);
-        if again {
-            self.repeated += 1;
-            return Ok(None);
-        }
-        self.unended -= 1;
-        Ok(Some(record))
+        self.repeated += u64::from(again);
+        Ok((!again).then_some(index))
     }
 
     /// The progress to be saved claims no more and no less than what has ended.
@@ -183,21 +183,17 @@ impl Checker {
         if below < self.verified {
             return Err(format!("cursor {} has gone back", progress.cursor));
         }
-        let unseen = self.jobs.get(self.verified..below).unwrap_or_default();
-        if let Some(at) = unseen.iter().position(|known| !known.ended) {
+        if let Some(at) = self.first_unended(self.verified..below) {
+            let cursor = progress.cursor;
             return Err(format!(
-                "cursor {} has passed unsettled job number {}",
-                progress.cursor,
-                self.verified + at
+                "cursor {cursor} has passed unsettled job number {at}"
             ));
         }
         self.verified = below;
         let ahead = self.saved_ahead(stream, progress)?;
         for offset in &progress.settled_above {
-            let index = stream.find(*offset).map(|(index, _)| index);
-            let ended = index
-                .and_then(|index| self.jobs.get(index))
-                .is_some_and(|k| k.ended);
+            let index = stream.find(*offset);
+            let ended = index.is_some_and(|at| self.first_unended(at..at + 1).is_none());
             let told = *offset < progress.cursor || is_within(progress, *offset);
             if !ended || told {
                 return Err(format!("job {offset} is saved as settled and is not"));
@@ -206,8 +202,7 @@ impl Checker {
         if !progress.settled_above.is_sorted() {
             return Err("settled offsets are not ascending".to_owned());
         }
-        let above = progress.settled_above.len() + ahead;
-        let claimed = u64::try_from(below + above).unwrap_or(u64::MAX);
+        let claimed = below + ahead + size(progress.settled_above.len());
         if progress.counts.settled() != claimed {
             let counted = progress.counts.settled();
             return Err(format!(
@@ -218,41 +213,55 @@ impl Checker {
     }
 
     /// The jobs that the progress claims as settled beyond a gap.
-    fn saved_ahead(&self, stream: &Stream, progress: &LaneProgress) -> Check<usize> {
+    fn saved_ahead(&mut self, stream: &Stream, progress: &LaneProgress) -> Check<u64> {
         let Some(span) = progress.ahead else {
             return Ok(0);
         };
-        let (from, to) = (stream.index_of(span.from), stream.index_of(span.to));
-        let jobs = self.jobs.get(from..to).unwrap_or_default();
-        if jobs.iter().any(|known| !known.ended) {
+        let range = stream.index_of(span.from)..stream.index_of(span.to);
+        let seen = &self.verified_ahead;
+        let unseen = if seen.start == range.start {
+            seen.end..range.end
+        } else {
+            range.clone()
+        };
+        if self.first_unended(unseen).is_some() {
             return Err(format!("{span:?} holds an unsettled job"));
         }
-        let right = u64::try_from(jobs.len()) == Ok(span.jobs);
-        if !right || span.from <= progress.cursor {
+        let jobs = range.end - range.start;
+        if jobs != span.jobs || span.from <= progress.cursor {
+            let cursor = progress.cursor;
             return Err(format!(
-                "{span:?} holds {} jobs, the cursor is {}",
-                jobs.len(),
-                progress.cursor
+                "{span:?} holds {jobs} jobs, the cursor is {cursor}"
             ));
         }
-        Ok(jobs.len())
+        self.verified_ahead = range;
+        Ok(jobs)
     }
 
-    /// The process was killed; a new one begins with this progress.
-    pub(crate) fn reborn(&mut self, stream: &Stream, progress: &LaneProgress) {
+    /// The progress is durable: what lies below its cursor is never tried again.
+    pub(crate) fn forget_below(&mut self, stream: &Stream, progress: &LaneProgress) {
         let below = stream.index_of(progress.cursor);
-        self.verified = below;
-        for of_key in self.keys.iter_mut().flat_map(|keys| keys.values_mut()) {
-            of_key.unended = 0;
-        }
-        for (index, known) in self.jobs.iter_mut().enumerate() {
+        let gone = self.place(below).unwrap_or(0).min(self.jobs.len());
+        self.jobs.drain(..gone);
+        self.first = self.first.max(below);
+    }
+
+    /// The process was killed; a new one begins with this progress, the last that was durable.
+    pub(crate) fn reborn(&mut self, stream: &Stream, progress: &LaneProgress) {
+        self.verified = stream.index_of(progress.cursor);
+        self.verified_ahead = 0..0;
+        let keys = self.keys.iter_mut().flat_map(|keys| keys.of.values_mut());
+        keys.for_each(|of_key| of_key.unended = 0);
+        for known in &mut self.jobs {
             known.under_way = false;
-            known.ended = index < below;
+            known.ended = false;
         }
         if let Some(span) = progress.ahead {
-            let (from, to) = (stream.index_of(span.from), stream.index_of(span.to));
-            let jobs = self.jobs.get_mut(from..to).unwrap_or_default();
-            jobs.iter_mut().for_each(|known| known.ended = true);
+            for index in stream.index_of(span.from)..stream.index_of(span.to) {
+                if let Some(known) = self.at_mut(index) {
+                    known.ended = true;
+                }
+            }
         }
         for offset in &progress.settled_above {
             if let Ok((known, _)) = self.known(stream, *offset) {
@@ -261,12 +270,38 @@ impl Checker {
         }
     }
 
-    fn known(&mut self, stream: &Stream, offset: Offset) -> Check<(&mut Known, Record)> {
-        let unknown = || format!("job {offset} is not of this lane's stream");
-        let (index, record) = stream.find(offset).ok_or_else(unknown)?;
-        let known = self.jobs.get_mut(index).ok_or_else(unknown)?;
-        Ok((known, record))
+    fn first_unended(&self, mut range: Range<u64>) -> Option<u64> {
+        let ended = |index| {
+            let known = self.place(index).and_then(|place| self.jobs.get(place));
+            known.is_some_and(|known| known.ended)
+        };
+        range.find(|index| *index >= self.first && !ended(*index))
     }
+
+    fn known(&mut self, stream: &Stream, offset: Offset) -> Check<(&mut Known, u64)> {
+        let index = stream.find(offset);
+        let index = index.ok_or_else(|| format!("job {offset} is not of this lane's stream"))?;
+        let known = self.at_mut(index);
+        let known = known.ok_or_else(|| format!("job {offset} is back after it ended for good"))?;
+        Ok((known, index))
+    }
+
+    /// `None` where the job has ended for good.
+    fn at_mut(&mut self, index: u64) -> Option<&mut Known> {
+        let place = self.place(index)?;
+        if self.jobs.len() <= place {
+            self.jobs.resize(place + 1, Known::default());
+        }
+        self.jobs.get_mut(place)
+    }
+
+    fn place(&self, index: u64) -> Option<usize> {
+        usize::try_from(index.checked_sub(self.first)?).ok()
+    }
+}
+
+fn size(len: usize) -> u64 {
+    u64::try_from(len).expect("usize has at most 64 bits")
 }
 
 fn is_within(progress: &LaneProgress, offset: Offset) -> bool {

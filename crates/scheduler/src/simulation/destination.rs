@@ -9,9 +9,12 @@ use crate::rng::{Rng, mix};
 /// How a destination behaves.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Latency is drawn evenly between these.
+    /// Latency is drawn evenly between these,
     pub latency_us_min: u64,
     pub latency_us_max: u64,
+    /// but of so many attempts one takes up to this long.
+    pub slow_one_in: Option<u64>,
+    pub slow_us_max: u64,
     /// Of so many events one fails with 500 whenever it is tried.
     pub poison_one_in: Option<u64>,
     /// Of so many events one is refused (400).
@@ -54,6 +57,8 @@ impl Model {
         Self {
             latency_us_min,
             latency_us_max,
+            slow_one_in: None,
+            slow_us_max: 0,
             poison_one_in: None,
             refused_one_in: None,
             filtered_one_in: None,
@@ -98,7 +103,14 @@ impl Destination {
     }
 
     /// What comes of an attempt that begins now, and after how long.
-    pub(crate) fn answer(&mut self, now_us: u64, jobs: &[Job], rng: &mut Rng) -> (u64, Results) {
+    /// `salt` tells the jobs of one stream from those of others.
+    pub(crate) fn answer(
+        &mut self,
+        now_us: u64,
+        jobs: &[Job],
+        salt: u64,
+        rng: &mut Rng,
+    ) -> (u64, Results) {
         self.count(now_us);
         let failing = |rng: &mut Rng, failure| {
             (
@@ -135,8 +147,16 @@ impl Destination {
                 },
             );
         }
-        let (low, high) = (self.model.latency_us_min, self.model.latency_us_max);
-        (rng.between(low, high), self.judge(jobs))
+        (self.latency_us(rng), self.judge(jobs, salt))
+    }
+
+    fn latency_us(&self, rng: &mut Rng) -> u64 {
+        let model = &self.model;
+        let slow = model.slow_one_in.is_some_and(|n| rng.between(1, n) == 1);
+        if slow {
+            return rng.between(model.latency_us_max, model.slow_us_max);
+        }
+        rng.between(model.latency_us_min, model.latency_us_max)
     }
 
     /// Beyond its capacity C at load L it gets `1 - 0.3 (L/C - 1)` of C done, at least a fifth.
@@ -150,13 +170,13 @@ impl Destination {
         }
         let excess = 30 * (load - capacity) / capacity;
         let done = capacity * 100_u64.saturating_sub(excess).max(20) / 100;
-        !rng.chance(100 * done / load)
+        rng.between(1, load) > done
     }
 
-    fn judge(&self, jobs: &[Job]) -> Results {
+    fn judge(&self, jobs: &[Job], salt: u64) -> Results {
         let each: Vec<JobResult> = jobs
             .iter()
-            .map(|job| self.judge_one(job.offset.0))
+            .map(|job| self.judge_one(job.offset.0 ^ salt))
             .collect();
         let first = each.first().copied().unwrap_or(JobResult::Delivered);
         if each.iter().all(|result| *result == first) {
@@ -178,8 +198,8 @@ impl Destination {
         }
     }
 
-    fn judge_one(&self, offset: u64) -> JobResult {
-        let drawn = mix(offset);
+    fn judge_one(&self, job: u64) -> JobResult {
+        let drawn = mix(job);
         let is_one_in = |share: Option<u64>| share.is_some_and(|n| drawn.is_multiple_of(n));
         if is_one_in(self.model.filtered_one_in) {
             JobResult::Filtered(FilterReason::Destination)

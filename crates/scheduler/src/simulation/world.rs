@@ -1,37 +1,38 @@
 //! The event loop of a simulation: virtual time jumps from one event to the next.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use model::{AttemptId, LaneId, LaneProgress, MonoMicros, Offset};
 
 use super::checker::{Bucket, Checker, Violation};
 use super::destination::Destination;
-use super::report::{LaneReport, Report};
+use super::events::{Event, Events};
+use super::report::{CohortReport, LaneReport, Report, Series};
 use super::stream::Stream;
 use super::{LaneModel, Scenario};
 use crate::action::{Action, JobList};
 use crate::hash::Map;
 use crate::input::{Input, Results, StreamKey};
-use crate::rng::Rng;
+use crate::rng::{Rng, mix};
 use crate::scheduler::Scheduler;
+
+mod act;
 
 pub(crate) struct World<'a> {
     scenario: &'a Scenario,
     scheduler: Scheduler,
     rng: Rng,
     now: u64,
-    /// By time, then in the order of their making.
-    events: BinaryHeap<Reverse<(u64, u64)>>,
-    pending: Map<u64, Event>,
-    serial: u64,
+    events: Events,
     /// Events of an earlier life of the process are void.
     life: u64,
     alive: bool,
-    next_offset: Offset,
-    streams: Vec<Stream>,
-    lanes: Vec<Lane>,
+    streams: Vec<Followed>,
+    destinations: Vec<Destination>,
+    lanes: Vec<Lane<'a>>,
+    cohorts: Vec<Cohort>,
+    /// Jobs that have come and never ended.
+    open: u64,
     under_way: Map<u64, UnderWay>,
     bytes_under_way: u64,
     /// Progress will be taken, as something has happened since it last was.
@@ -41,14 +42,25 @@ pub(crate) struct World<'a> {
     report: Report,
 }
 
-struct Lane {
-    model: LaneModel,
-    destination: Destination,
+/// A stream, and how many lanes of each cohort follow it.
+struct Followed {
+    stream: Stream,
+    cohorts: Vec<(usize, u64)>,
+}
+
+struct Lane<'a> {
+    model: &'a LaneModel,
     checker: Checker,
     saved: LaneProgress,
     report: LaneReport,
     in_flight: u32,
     rate: Option<Bucket>,
+}
+
+struct Cohort {
+    report: CohortReport,
+    /// A backlog of so many jobs is none.
+    calm_below: u64,
 }
 
 struct UnderWay {
@@ -58,52 +70,33 @@ struct UnderWay {
     began: u64,
 }
 
-enum Event {
-    Arrival {
-        stream: usize,
-    },
-    Fetched {
-        life: u64,
-        lane: usize,
-        from: Offset,
-        max: usize,
-    },
-    Finished {
-        life: u64,
-        attempt: AttemptId,
-        results: Results,
-    },
-    Flush,
-    Committed {
-        life: u64,
-        progress: Vec<LaneProgress>,
-    },
-    Crash,
-    Restart,
-    /// A person resumes what is held, after the scenario's time.
-    Mend,
-}
-
 const MINUTE_US: u64 = 60_000_000;
+/// What arrives in this time is no backlog.
+const CALM_S: f64 = 2.0;
 
 impl<'a> World<'a> {
     pub(crate) fn new(scenario: &'a Scenario) -> Self {
-        let lanes = (0..)
-            .zip(&scenario.lanes)
-            .map(|(id, model)| Lane::new(LaneId(id), model));
+        let lanes = (0..).zip(&scenario.lanes);
         let mut world = Self {
             scenario,
             scheduler: Scheduler::new(scenario.options.clone(), scenario.seed),
             rng: Rng::new(scenario.seed ^ 0x5eed),
             now: 1,
-            events: BinaryHeap::new(),
-            pending: Map::default(),
-            serial: 0,
+            events: Events::default(),
             life: 0,
             alive: true,
-            next_offset: Offset::ZERO,
-            streams: scenario.streams.iter().cloned().map(Stream::new).collect(),
-            lanes: lanes.collect(),
+            streams: followed(scenario),
+            destinations: scenario
+                .destinations
+                .iter()
+                .cloned()
+                .map(Destination::new)
+                .collect(),
+            lanes: lanes
+                .map(|(id, model)| Lane::new(LaneId(id), model))
+                .collect(),
+            cohorts: cohorts(scenario),
+            open: 0,
             under_way: Map::default(),
             bytes_under_way: 0,
             flushing: false,
@@ -111,39 +104,35 @@ impl<'a> World<'a> {
             report: Report::default(),
         };
         for stream in 0..world.streams.len() {
-            let at_once = world.streams.get(stream).map_or(0, Stream::events_at_once);
-            for _ in 0..at_once {
-                world.append(stream);
-            }
+            world.grow(stream);
             world.next_arrival(stream);
         }
         for at in &scenario.crashes_us {
-            world.schedule(*at, Event::Crash);
+            world.events.add(*at, Event::Crash);
         }
-        world.schedule(scenario.duration_us, Event::Mend);
+        world.events.add(scenario.duration_us, Event::Mend);
         world
     }
 
     pub(crate) fn run(mut self) -> Result<Report, Violation> {
         self.begin_life(false)?;
         let end = self.scenario.duration_us + self.scenario.settle_us_max;
-        while !self.is_done() {
+        // Until arrivals are over and every job of every lane has ended.
+        while self.now < self.scenario.duration_us || self.open > 0 {
             let wake = self.scheduler.next_wake().filter(|_| self.alive);
-            let event = self.events.peek().map(|Reverse((at, _))| *at);
-            match (wake, event) {
-                (Some(wake), event) if event.is_none_or(|at| wake.0 <= at) => {
+            let event = self.events.next_us();
+            match wake {
+                Some(wake) if event.is_none_or(|at| wake.0 <= at) => {
                     self.now = self.now.max(wake.0);
                     self.step(Input::TimerDue)?;
                 }
-                (_, Some(at)) => {
+                _ => {
+                    let Some((at, event)) = self.events.pop() else {
+                        return Err(self.violation("nothing happens any more".to_owned()));
+                    };
                     self.now = self.now.max(at);
-                    if let Some(Reverse((_, serial))) = self.events.pop()
-                        && let Some(event) = self.pending.remove(&serial)
-                    {
-                        self.happen(event)?;
-                    }
+                    self.happen(event)?;
                 }
-                (_, None) => return Err(self.violation("nothing happens any more".to_owned())),
             }
             if self.now > end {
                 return Err(self.unsettled());
@@ -153,38 +142,40 @@ impl<'a> World<'a> {
         Ok(self.finish())
     }
 
-    /// Arrivals are over and every job of every lane has ended.
-    fn is_done(&self) -> bool {
-        self.now >= self.scenario.duration_us
-            && self.lanes.iter().all(|lane| lane.checker.is_done())
-    }
-
     fn finish(mut self) -> Report {
         self.report.settled_us = self.now;
         for lane in self.lanes {
             let mut report = lane.report;
             report.repeated = lane.checker.repeated;
+            report.accepted = self
+                .streams
+                .get(lane.model.stream)
+                .map_or(0, |followed| followed.stream.len());
             self.report.lanes.push(report);
         }
+        self.report.cohorts = self
+            .cohorts
+            .into_iter()
+            .map(|cohort| cohort.report)
+            .collect();
         self.report
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         match event {
             Event::Arrival { stream } => {
-                if self.now < self.scenario.duration_us {
-                    self.append(stream);
-                    self.next_arrival(stream);
-                    self.tell_growth(stream)?;
-                }
+                self.grow(stream);
+                self.next_arrival(stream);
+                self.tell_growth(stream)?;
             }
             Event::Fetched {
                 life,
                 lane,
                 from,
+                to,
                 max,
             } if life == self.life => {
-                self.fetched(lane, from, max)?;
+                self.fetched(lane, from, to, max)?;
             }
             Event::Finished {
                 life,
@@ -202,11 +193,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Committed { life, progress } if life == self.life => {
-                for saved in progress {
-                    if let Some(lane) = self.lanes.get_mut(index(saved.lane)) {
-                        lane.saved = saved;
-                    }
-                }
+                progress.into_iter().for_each(|saved| self.committed(saved));
             }
             Event::Crash if self.alive => {
                 self.alive = false;
@@ -220,8 +207,9 @@ impl<'a> World<'a> {
                 self.begin_life(true)?;
             }
             Event::Mend => {
-                for id in self.lane_ids() {
-                    self.step(Input::Resume { lane: id })?;
+                let lanes: Vec<LaneId> = self.lanes.iter().map(|lane| lane.saved.lane).collect();
+                for lane in lanes {
+                    self.step(Input::Resume { lane })?;
                 }
                 self.schedule(MINUTE_US, Event::Mend);
             }
@@ -233,10 +221,6 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn lane_ids(&self) -> Vec<LaneId> {
-        self.lanes.iter().map(|lane| lane.saved.lane).collect()
-    }
-
     /// A new process: everything that is not saved is forgotten.
     fn begin_life(&mut self, staggered: bool) -> Result<(), Violation> {
         let seed = self.scenario.seed.wrapping_add(self.life);
@@ -245,10 +229,9 @@ impl<'a> World<'a> {
             let Some(place) = self.lanes.get_mut(lane) else {
                 continue;
             };
-            let Some(stream) = self.streams.get(place.model.stream) else {
+            let Some(Followed { stream, .. }) = self.streams.get(place.model.stream) else {
                 continue;
             };
-            place.checker.grow(stream);
             place.checker.reborn(stream, &place.saved);
             place.in_flight = 0;
             let rate = place.model.policy.rate_limit_per_s;
@@ -256,8 +239,9 @@ impl<'a> World<'a> {
             let input = Input::AddLane {
                 lane: place.saved.lane,
                 group: place.model.group,
+                queue: place.model.queue,
                 stream: stream_key(place.model.stream),
-                policy: Arc::new(place.model.policy.clone()),
+                policy: Arc::clone(&place.model.policy),
                 progress: place.saved.clone(),
                 end: stream.end(),
                 staggered,
@@ -268,37 +252,37 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn append(&mut self, stream: usize) {
-        let Some(place) = self.streams.get_mut(stream) else {
+    /// Takes in what has come of a stream.
+    fn grow(&mut self, stream: usize) {
+        let Some(followed) = self.streams.get_mut(stream) else {
             return;
         };
-        // Offsets count the records of all streams: now and then others lie between.
-        let offset = Offset(self.next_offset.0 + self.rng.between(0, 2));
-        self.next_offset = offset.next();
-        place.append(offset, self.now, &mut self.rng);
-        let len = place.len();
-        for lane in self
-            .lanes
-            .iter_mut()
-            .filter(|lane| lane.model.stream == stream)
-        {
-            lane.checker.grow(place);
-            lane.report.accepted = u64::try_from(len).unwrap_or(u64::MAX);
+        let new = followed.stream.grow(self.now);
+        for (cohort, lanes) in &followed.cohorts {
+            self.open += new * lanes;
+            if let Some(cohort) = self.cohorts.get_mut(*cohort) {
+                cohort.arrived(self.now, new * lanes);
+            }
         }
     }
 
     fn next_arrival(&mut self, stream: usize) {
-        let gap = self
+        let next = self
             .streams
             .get(stream)
-            .and_then(|place| place.gap_us(&mut self.rng));
-        if let Some(gap) = gap {
-            self.schedule(gap, Event::Arrival { stream });
+            .and_then(|followed| followed.stream.next_us());
+        if let Some(at) = next {
+            let told_at = self.now.saturating_add(self.scenario.growth_us);
+            self.events.add(at.max(told_at), Event::Arrival { stream });
         }
     }
 
     fn tell_growth(&mut self, stream: usize) -> Result<(), Violation> {
-        let Some(end) = self.streams.get(stream).map(Stream::end) else {
+        let Some(end) = self
+            .streams
+            .get(stream)
+            .map(|followed| followed.stream.end())
+        else {
             return Ok(());
         };
         self.step(Input::StreamGrew {
@@ -307,11 +291,17 @@ impl<'a> World<'a> {
         })
     }
 
-    fn fetched(&mut self, lane: usize, from: Offset, max: usize) -> Result<(), Violation> {
+    fn fetched(
+        &mut self,
+        lane: usize,
+        from: Offset,
+        to: Offset,
+        max: usize,
+    ) -> Result<(), Violation> {
         let Some(place) = self.lanes.get(lane) else {
             return Ok(());
         };
-        let Some(stream) = self.streams.get(place.model.stream) else {
+        let Some(Followed { stream, .. }) = self.streams.get(place.model.stream) else {
             return Ok(());
         };
         let fails = match self.scenario.fetch_fails_one_in {
@@ -321,7 +311,7 @@ impl<'a> World<'a> {
         let (offsets, scanned_to) = if fails {
             (Vec::new(), from)
         } else {
-            stream.fetch(from, max)
+            stream.fetch(from, to, max)
         };
         let lane = place.saved.lane;
         self.step(Input::Fetched {
@@ -338,7 +328,7 @@ impl<'a> World<'a> {
         self.bytes_under_way -= done.bytes;
         if let Some(place) = self.lanes.get_mut(done.lane) {
             place.in_flight -= 1;
-            if let Some(stream) = self.streams.get(place.model.stream) {
+            if let Some(Followed { stream, .. }) = self.streams.get(place.model.stream) {
                 for job in &done.jobs {
                     let checked = place.checker.finished(stream, job.offset);
                     checked.map_err(|what| Violation {
@@ -364,7 +354,7 @@ impl<'a> World<'a> {
             let Some(lane) = self.lanes.get_mut(index(saved.lane)) else {
                 continue;
             };
-            let Some(stream) = self.streams.get(lane.model.stream) else {
+            let Some(Followed { stream, .. }) = self.streams.get(lane.model.stream) else {
                 continue;
             };
             let checked = lane.checker.saved(stream, saved);
@@ -378,191 +368,35 @@ impl<'a> World<'a> {
         Ok(progress)
     }
 
-    fn step(&mut self, input: Input) -> Result<(), Violation> {
-        if !self.alive {
-            return Ok(());
-        }
-        let mut actions = std::mem::take(&mut self.actions);
-        let fetched = match input {
-            Input::Fetched { lane, .. } => Some(lane),
-            _ => None,
+    fn committed(&mut self, saved: LaneProgress) {
+        let Some(lane) = self.lanes.get_mut(index(saved.lane)) else {
+            return;
         };
-        self.scheduler
-            .step(input, MonoMicros(self.now), &mut actions);
-        self.report.steps += 1;
-        if !std::mem::replace(&mut self.flushing, true) {
-            self.schedule(self.scenario.flush_us, Event::Flush);
+        if let Some(Followed { stream, .. }) = self.streams.get(lane.model.stream) {
+            lane.checker.forget_below(stream, &saved);
         }
-        for action in actions.drain(..) {
-            self.act(action)?;
-        }
-        self.actions = actions;
-        self.check_slots()?;
-        // Only a fetch makes a window longer.
-        fetched.map_or(Ok(()), |lane| self.check_window(lane))
-    }
-
-    fn act(&mut self, action: Action) -> Result<(), Violation> {
-        match action {
-            Action::Fetch {
-                lane, from, max, ..
-            } => {
-                let delay = self.rng.between(20, 500);
-                let (life, lane) = (self.life, index(lane));
-                self.schedule(
-                    delay,
-                    Event::Fetched {
-                        life,
-                        lane,
-                        from,
-                        max,
-                    },
-                );
-            }
-            Action::Start {
-                attempt,
-                lane,
-                jobs,
-            } => self.start(attempt, index(lane), jobs)?,
-            Action::Settled {
-                lane,
-                offset,
-                outcome,
-                ..
-            } => {
-                let now = self.now;
-                let Some(place) = self.lanes.get_mut(index(lane)) else {
-                    return Ok(());
-                };
-                let Some(stream) = self.streams.get(place.model.stream) else {
-                    return Ok(());
-                };
-                let first = place
-                    .checker
-                    .settled(stream, offset, outcome)
-                    .map_err(|what| Violation { at_us: now, what })?;
-                if let (Some(record), model::Outcome::Delivered) = (first, outcome) {
-                    place.report.delivered(record.arrived_us, now);
-                }
-            }
-            Action::StateChanged { lane, .. } => {
-                if let Some(place) = self.lanes.get_mut(index(lane)) {
-                    place.report.state_changes += 1;
-                }
-            }
-            Action::Completed { .. } => {
-                return Err(self.violation("an unbounded lane completed".to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, attempt: AttemptId, lane: usize, jobs: JobList) -> Result<(), Violation> {
-        self.count_attempt();
-        let now = self.now;
-        if self.bytes_under_way >= self.scenario.options.in_flight_bytes_max {
-            return Err(self.violation(format!("{} bytes are under way", self.bytes_under_way)));
-        }
-        let bytes = jobs.iter().map(|job| u64::from(job.bytes)).sum();
-        self.bytes_under_way += bytes;
-        let Some(place) = self.lanes.get_mut(lane) else {
-            return Ok(());
-        };
-        let Some(stream) = self.streams.get(place.model.stream) else {
-            return Ok(());
-        };
-        for job in &jobs {
-            let checked = place.checker.started(stream, *job);
-            checked.map_err(|what| Violation { at_us: now, what })?;
-        }
-        if let Some(rate) = &mut place.rate {
-            let checked = rate.take(now);
-            checked.map_err(|what| Violation { at_us: now, what })?;
-        }
-        place.report.attempts += 1;
-        place.in_flight += 1;
-        place.report.in_flight_peak = place.report.in_flight_peak.max(place.in_flight);
-        let policy = &place.model.policy;
-        if place.in_flight > policy.concurrency_max {
-            let what = format!("lane {lane} has {} attempts under way", place.in_flight);
-            return Err(Violation { at_us: now, what });
-        }
-        if u32::try_from(jobs.len()).is_ok_and(|jobs| jobs > policy.batch_events_max) {
-            let what = format!("lane {lane} sends a batch of {} jobs", jobs.len());
-            return Err(Violation { at_us: now, what });
-        }
-        let (latency, results) = place
-            .destination
-            .answer(now, jobs.as_slice(), &mut self.rng);
-        let known = self.under_way.insert(
-            attempt.0,
-            UnderWay {
-                lane,
-                jobs,
-                bytes,
-                began: now,
-            },
-        );
-        if known.is_some() {
-            return Err(self.violation(format!("attempt {} is there twice", attempt.0)));
-        }
-        let life = self.life;
-        self.schedule(
-            latency,
-            Event::Finished {
-                life,
-                attempt,
-                results,
-            },
-        );
-        Ok(())
-    }
-
-    fn count_attempt(&mut self) {
-        let second = usize::try_from(self.now / 1_000_000).unwrap_or(usize::MAX);
-        let by_second = &mut self.report.attempts_by_second;
-        // Beyond a day nothing is counted by the second: such a run is about its end, not pace.
-        if by_second.len() <= second && second < 86_400 {
-            by_second.resize(second + 1, 0);
-        }
-        if let Some(count) = by_second.get_mut(second) {
-            *count += 1;
-        }
-    }
-
-    fn check_slots(&mut self) -> Result<(), Violation> {
-        let under_way = self.scheduler.load().attempts_in_flight;
-        self.report.in_flight_peak = self.report.in_flight_peak.max(under_way);
-        if under_way > self.scenario.options.in_flight_max {
-            return Err(self.violation(format!("{under_way} attempts are under way")));
-        }
-        Ok(())
-    }
-
-    fn check_window(&mut self, lane: LaneId) -> Result<(), Violation> {
-        let view = self.scheduler.view(lane, MonoMicros(self.now));
-        let (Some(view), Some(place)) = (view, self.lanes.get_mut(index(lane))) else {
-            return Ok(());
-        };
-        place.report.window_peak = place.report.window_peak.max(view.window);
-        if view.window > place.model.policy.window_jobs_max {
-            return Err(self.violation(format!("lane {} holds {} jobs", lane.0, view.window)));
-        }
-        Ok(())
+        lane.saved = saved;
     }
 
     fn schedule(&mut self, after_us: u64, event: Event) {
-        self.serial += 1;
-        self.events
-            .push(Reverse((self.now.saturating_add(after_us), self.serial)));
-        self.pending.insert(self.serial, event);
+        self.events.add(self.now.saturating_add(after_us), event);
     }
 
     fn unsettled(&self) -> Violation {
-        let late = self.lanes.iter().find(|lane| !lane.checker.is_done());
-        let id = late.map(|lane| lane.saved.lane);
-        let view = id.and_then(|id| self.scheduler.view(id, MonoMicros(self.now)));
-        self.violation(format!("jobs are still unsettled: {id:?} {view:?}"))
+        let unsettled = |lane: &&Lane<'_>| {
+            let stream = self.streams.get(lane.model.stream);
+            stream.is_some_and(|followed| lane.report.counts.settled() < followed.stream.len())
+        };
+        let late = self
+            .lanes
+            .iter()
+            .find(unsettled)
+            .map(|lane| lane.saved.lane);
+        let view = late.and_then(|id| self.scheduler.view(id, MonoMicros(self.now)));
+        self.violation(format!(
+            "{} jobs are still unsettled: {late:?} {view:?}",
+            self.open
+        ))
     }
 
     fn violation(&self, what: String) -> Violation {
@@ -573,11 +407,10 @@ impl<'a> World<'a> {
     }
 }
 
-impl Lane {
-    fn new(id: LaneId, model: &LaneModel) -> Self {
+impl<'a> Lane<'a> {
+    fn new(id: LaneId, model: &'a LaneModel) -> Self {
         Self {
-            destination: Destination::new(model.destination.clone()),
-            model: model.clone(),
+            model,
             checker: Checker::new(model.policy.ordered),
             saved: LaneProgress::new(id, Offset::ZERO),
             report: LaneReport::default(),
@@ -585,6 +418,85 @@ impl Lane {
             rate: None,
         }
     }
+}
+
+impl Cohort {
+    fn arrived(&mut self, now: u64, jobs: u64) {
+        let report = &mut self.report;
+        report.series.at(now).arrived += jobs;
+        report.backlog += jobs;
+        if report.backlog > report.backlog_peak {
+            report.backlog_peak = report.backlog;
+            report.backlog_peak_us = now;
+        }
+    }
+
+    /// A job has ended for the first time; `arrived_us` where it was delivered.
+    fn ended(&mut self, now: u64, delivered: Option<u64>) {
+        let report = &mut self.report;
+        if report.backlog > self.calm_below.max(report.backlog_peak / 100) {
+            report.behind_us = now;
+        }
+        report.backlog -= 1;
+        let slot = report.series.at(now);
+        slot.ended += 1;
+        slot.delivered += u64::from(delivered.is_some());
+        if let Some(arrived_us) = delivered {
+            report.series.at(arrived_us).delays.add(now - arrived_us);
+        }
+    }
+}
+
+fn followed(scenario: &Scenario) -> Vec<Followed> {
+    let stream = |(number, model): (u64, &super::StreamModel)| Followed {
+        stream: Stream::new(
+            model.clone(),
+            mix(scenario.seed ^ mix(number)),
+            scenario.duration_us,
+        ),
+        cohorts: Vec::new(),
+    };
+    let mut streams: Vec<Followed> = (1..).zip(&scenario.streams).map(stream).collect();
+    for lane in &scenario.lanes {
+        let Some(followed) = streams.get_mut(lane.stream) else {
+            continue;
+        };
+        match followed
+            .cohorts
+            .iter_mut()
+            .find(|(cohort, _)| *cohort == lane.cohort)
+        {
+            Some((_, lanes)) => *lanes += 1,
+            None => followed.cohorts.push((lane.cohort, 1)),
+        }
+    }
+    streams
+}
+
+fn cohorts(scenario: &Scenario) -> Vec<Cohort> {
+    let count = scenario
+        .lanes
+        .iter()
+        .map(|lane| lane.cohort + 1)
+        .max()
+        .unwrap_or(0);
+    let mut per_s = vec![0.0; count];
+    for lane in &scenario.lanes {
+        let stream = scenario.streams.get(lane.stream);
+        if let (Some(sum), Some(stream)) = (per_s.get_mut(lane.cohort), stream) {
+            *sum += stream.events_per_s;
+        }
+    }
+    // One microsecond stands for one event: that is how a float becomes a whole number.
+    let events = |per_s: f64| std::time::Duration::from_secs_f64(per_s * CALM_S / 1e6).as_micros();
+    let cohort = |per_s| Cohort {
+        report: CohortReport {
+            series: Series::new(scenario.slot_us),
+            ..CohortReport::default()
+        },
+        calm_below: u64::try_from(events(per_s)).unwrap_or(u64::MAX).max(1),
+    };
+    per_s.into_iter().map(cohort).collect()
 }
 
 fn index(lane: LaneId) -> usize {

@@ -119,6 +119,7 @@ fn lanes_of_one_stream_all_hear_of_it_also_when_one_is_gone() {
             rig.step(Input::AddLane {
                 lane: LaneId(lane),
                 group: 1,
+                queue: None,
                 stream: StreamKey(7),
                 policy: Arc::default(),
                 progress: fresh_progress(lane),

@@ -314,6 +314,7 @@ fn staggered_lanes_begin_spread_over_five_seconds_and_slowly() {
         rig.step(Input::AddLane {
             lane: LaneId(lane),
             group: lane,
+            queue: None,
             stream: StreamKey(lane.into()),
             policy: Arc::default(),
             progress: fresh_progress(lane),

@@ -1,5 +1,6 @@
 //! Figures of a simulated run.
 
+use super::delays::{bucket_of, upper_bound};
 use super::*;
 
 #[test]

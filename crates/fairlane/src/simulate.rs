@@ -1,0 +1,110 @@
+//! `fairlane simulate`: the very scheduler under virtual time, on a scenario that a file describes.
+//!
+//! ```text
+//!   scenario.toml --> file (checked) --> build --> scheduler::simulation --> figures --> report
+//!                                     seed, scale                           expect       chart
+//! ```
+
+mod build;
+mod chart;
+mod compare;
+mod expect;
+mod figures;
+mod file;
+mod keys;
+mod report;
+mod seeds;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context as _;
+
+use crate::cli::SimulateArgs;
+use file::Plan;
+use report::Run;
+
+pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    if args.invariants {
+        let scenario = scheduler::simulation::Scenario::random;
+        return seeds::run(args.seed.unwrap_or(0), args.seeds, &scenario, &|_, _| ());
+    }
+    let file = args
+        .file
+        .as_deref()
+        .context("name a scenario file, or give --invariants")?;
+    let plan = file::load(file)?;
+    let seed = args.seed.unwrap_or(plan.seed);
+    if args.seeds > 1 {
+        return many(&plan, seed, args);
+    }
+    if args.compare {
+        let comparison = compare::Comparison::run(&plan, seed, args.scale)?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&comparison.to_json())?);
+        } else {
+            print!("{}", comparison.render());
+        }
+        return args
+            .svg
+            .as_ref()
+            .map_or(Ok(()), |path| write(path, &comparison.chart().to_svg()));
+    }
+    let run = once(plan, seed, args.scale)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&run.to_json())?);
+    } else {
+        print!("{}", run.render());
+    }
+    if let Some(path) = &args.svg {
+        write(path, &run.chart().to_svg())?;
+    }
+    anyhow::ensure!(
+        run.holds(),
+        "the scenario expects other figures: see what is BROKEN"
+    );
+    Ok(())
+}
+
+fn once(plan: Plan, seed: u64, scale: u64) -> anyhow::Result<Run> {
+    let built = build::build(&plan, seed, scale);
+    let began = Instant::now();
+    let report = scheduler::simulation::run(&built.scenario)
+        .with_context(|| format!("seed {seed} breaks a promise of the scheduler: report this"))?;
+    Ok(Run::new(plan, scale, seed, built, report, began.elapsed()))
+}
+
+/// Only whether the promises and expectations hold, for each seed.
+fn many(plan: &Plan, first: u64, args: &SimulateArgs) -> anyhow::Result<()> {
+    let broken = std::sync::atomic::AtomicU64::new(0);
+    let scenario = |seed| build::build(plan, seed, args.scale).scenario;
+    let each = |seed, report| {
+        let built = build::build(plan, seed, args.scale);
+        let run = Run::new(
+            plan.clone(),
+            args.scale,
+            seed,
+            built,
+            report,
+            std::time::Duration::ZERO,
+        );
+        for (cohort, verdict) in run.verdicts.iter().filter(|(_, verdict)| !verdict.holds) {
+            broken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            println!("seed {seed}: BROKEN  {cohort}: {}", verdict.text);
+        }
+    };
+    seeds::run(first, args.seeds, &scenario, &each)?;
+    let broken = broken.into_inner();
+    anyhow::ensure!(
+        broken == 0,
+        "{broken} expectations of the scenario are broken"
+    );
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

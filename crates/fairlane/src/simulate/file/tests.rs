@@ -1,0 +1,179 @@
+//! What a scenario file may not say, and how it is told so.
+
+use expect_test::{Expect, expect};
+
+use super::parse;
+
+const GOOD: &str = r#"
+title = "a test"
+duration = "1m"
+
+[policies.batches]
+batch_events_max = 20
+
+[[sources]]
+name = "shop"
+events_per_s = 10
+
+[[destinations]]
+name = "crm"
+
+[[lanes]]
+name = "shop to crm"
+sources = "shop"
+destinations = "crm"
+policy = "batches"
+"#;
+
+/// The good file with `from` replaced by `to` is refused so.
+fn check(from: &str, to: &str, expected: Expect) {
+    assert!(GOOD.contains(from), "{from:?} is part of the good file");
+    let text = GOOD.replacen(from, to, 1);
+    let problems = parse("scenario.toml", &text).expect_err("it makes no sense");
+    let shown: Vec<String> = problems
+        .list
+        .iter()
+        .map(|problem| format!("{}: {}", problem.place, problem.message))
+        .collect();
+    expected.assert_eq(&shown.join("\n"));
+}
+
+#[test]
+fn a_good_file_is_taken() {
+    let plan = parse("scenario.toml", GOOD).expect("it is good");
+    assert_eq!((plan.sources.len(), plan.lanes.len()), (1, 1));
+    assert_eq!(plan.lanes[0].policy.batch_events_max, 20);
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    check(
+        "batch_events_max = 20",
+        "batch_events_max = 0",
+        expect!["scenario.toml:6:20: batch_events_max is 0: use 1 to 4294967295"],
+    );
+    check(
+        "batch_events_max = 20",
+        "batch_events_max = 20\nwindow_jobs_max = 10",
+        expect!["scenario.toml:5:11: batch_events_max is 20: it must be at most 10"],
+    );
+    check(
+        "events_per_s = 10",
+        "events_per_s = -3",
+        expect!["scenario.toml:10:16: events_per_s is no number above 0, such as 16000 or 0.5"],
+    );
+    check(
+        "duration = \"1m\"",
+        "duration = \"0s\"",
+        expect!["scenario.toml:3:12: duration is too short a time: it must be above 0"],
+    );
+    check(
+        "duration = \"1m\"",
+        "duration = \"-5m\"",
+        expect![[
+            r#"scenario.toml:3:12: a time cannot be negative: write a time as in "250ms", "30s", "5m", "24h", "7d" or "1h30m""#
+        ]],
+    );
+    check(
+        "duration = \"1m\"",
+        "duration = 60",
+        expect![[r#"scenario.toml:3:12: an integer: write a time as in "30s""#]],
+    );
+    check(
+        "[[lanes]]",
+        "[scheduler]\nin_flight_max = 0\nreserved_percent = 95\n[[lanes]]",
+        expect![[r#"
+            scenario.toml:15:1: reserved_percent is 95: it must be at most 90
+            scenario.toml:16:17: in_flight_max is 0: use 1 to 4294967295"#]],
+    );
+}
+
+#[test]
+fn names_that_are_not_there_are_refused() {
+    check(
+        "policy = \"batches\"",
+        "policy = \"batchs\"",
+        expect![[
+            r#"scenario.toml:19:10: no policy "batchs"; did you mean "batches"? (there are: batches)"#
+        ]],
+    );
+    check(
+        "sources = \"shop\"",
+        "sources = \"shops\"",
+        expect![[
+            r#"scenario.toml:17:11: no sources "shops"; did you mean "shop"? (there are: shop)"#
+        ]],
+    );
+    check(
+        "destinations = \"crm\"",
+        "",
+        expect!["scenario.toml:15:1: [[lanes]] has no destinations"],
+    );
+    check(
+        "name = \"crm\"",
+        "name = \"crm\"\nlatency = \"5ms\"",
+        expect![[
+            r#"scenario.toml:14:1: no key "latency" in [[destinations]] (there are: latency_min, latency_max, slow_one_in, slow_max, capacity_per_s, poison_one_in, refused_one_in, filtered_one_in, batch_partial, faults, name, count)"#
+        ]],
+    );
+    check(
+        "[[lanes]]",
+        "[[lines]]",
+        expect![[r#"
+        scenario.toml:1:1: there are no [[lanes]]: nothing would happen
+        scenario.toml:15:3: no key "lines" in a scenario; did you mean "lanes"? (there are: title, seed, duration, settle_max, chart_every, scheduler, process, policies, sources, destinations, lanes, expect)"#]],
+    );
+}
+
+#[test]
+fn faults_and_expectations_that_contradict_themselves_are_refused() {
+    let fault = |keys: &str| format!("name = \"crm\"\n[[destinations.faults]]\n{keys}\n");
+    check(
+        "name = \"crm\"\n",
+        &fault("kind = \"on strike\""),
+        expect![[
+            r#"scenario.toml:15:8: no kind "on strike" (there are: failing, hanging, rate_limited)"#
+        ]],
+    );
+    check(
+        "name = \"crm\"\n",
+        &fault("kind = \"failing\"\nfrom = \"2m\"\nuntil = \"1m\""),
+        expect!["scenario.toml:17:9: until must be after from"],
+    );
+    check(
+        "name = \"crm\"\n",
+        &fault("kind = \"hanging\"\npercent = 3\neach_lasts = \"1m\""),
+        expect![[r#"
+            scenario.toml:16:1: no key "percent" in [[destinations.faults]] (there are: kind, from, until, timeout, each_lasts, failing_at_once)
+            scenario.toml:17:14: each_lasts and failing_at_once go together"#]],
+    );
+    check(
+        "name = \"crm\"\n",
+        "name = \"crm\"\nlatency_min = \"2s\"\nlatency_max = \"1s\"\n",
+        expect!["scenario.toml:14:15: above latency_max"],
+    );
+    let expectation =
+        |keys: &str| format!("[[expect]]\nlanes = \"shop to crm\"\n{keys}\n[[destinations]]");
+    check(
+        "[[destinations]]",
+        &expectation(""),
+        expect!["scenario.toml:12:1: [[expect]] expects nothing: give it p99_max or the like"],
+    );
+    let late =
+        |keys: &str| format!("policy = \"batches\"\n[[expect]]\nlanes = \"shop to crm\"\n{keys}\n");
+    check(
+        "policy = \"batches\"\n",
+        &late(""),
+        expect!["scenario.toml:20:1: [[expect]] expects nothing: give it p99_max or the like"],
+    );
+    check(
+        "policy = \"batches\"\n",
+        &late("drain_factor_max = 1.1"),
+        expect!["scenario.toml:22:20: its destinations have no capacity_per_s to drain with"],
+    );
+    check(
+        "policy = \"batches\"\n",
+        &late("restart_factor_max = 2"),
+        expect!["scenario.toml:22:22: no crashes_at in [process]: nothing restarts"],
+    );
+}
