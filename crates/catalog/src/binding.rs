@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use model::Secret;
 use model::registry::CheckedSettings;
 use url::Url;
@@ -322,15 +324,19 @@ fn auth(spec: &AuthSpec, settings: &CheckedSettings) -> Result<Option<Auth>, Err
         },
         AuthSpec::Basic { user, password } => match (reveal(user), reveal(password)) {
             (Some(user), Some(password)) => {
-                use base64::Engine;
-                let pair = format!("{user}:{password}");
-                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-                header("authorization", format!("Basic {encoded}"))
+                let pair = BASE64.encode(format!("{user}:{password}"));
+                header("authorization", format!("Basic {pair}"))
             }
             _ => Ok(None),
         },
-        AuthSpec::Header { name, value } => match reveal(value) {
-            Some(value) => header(name, value),
+        AuthSpec::Header {
+            name,
+            value,
+            prefix,
+            base64,
+        } => match reveal(value) {
+            Some(value) if *base64 => header(name, prefix.clone() + &BASE64.encode(value)),
+            Some(value) => header(name, prefix.clone() + &value),
             None => Ok(None),
         },
         AuthSpec::Query { name, value } => Ok(reveal(value).map(|value| Auth::Query {

@@ -15,9 +15,12 @@ pub(crate) enum AuthSpec {
         user: Template,
         password: Template,
     },
+    /// The prefix, then the value: as it is, or in base64.
     Header {
         name: String,
         value: Template,
+        prefix: String,
+        base64: bool,
     },
     Query {
         name: String,

@@ -71,6 +71,15 @@ fn mistakes_are_told_with_file_and_line() {
         expect![[r#"destinations/test/destination.toml:5: [auth] kind = "bearer" has no secret"#]],
     );
     check(
+        &format!(
+            "{HOSTS}[auth]\nkind = \"header\"\nname = \"a\"\nvalue = \"b\"\nencoding = \"hex\"\n"
+        ),
+        "null",
+        expect![[
+            r#"destinations/test/destination.toml:5: encoding "hex" is none: use base64, or leave it out"#
+        ]],
+    );
+    check(
         &format!("{HOSTS}[settings.a]\ntype = \"text\"\nhelp = \"h\"\n"),
         "null",
         expect![

@@ -23,7 +23,7 @@ const KINDS: [Kind; 12] = [
     ("none", &[], &[]),
     ("bearer", &["token"], &[]),
     ("basic", &["user", "password"], &[]),
-    ("header", &["name", "value"], &[]),
+    ("header", &["name", "value"], &["prefix", "encoding"]),
     ("query", &["name", "value"], &[]),
     ("standard_webhooks", &["secret"], &[]),
     ("hmac_sha1_hex", &["header", "secret"], &[]),
@@ -85,6 +85,8 @@ impl Loader<'_> {
             "header" => AuthSpec::Header {
                 name: keys.header("name")?,
                 value: keys.template("value")?,
+                prefix: keys.text("prefix"),
+                base64: keys.is_base64()?,
             },
             "query" => AuthSpec::Query {
                 name: keys.text("name"),
@@ -184,6 +186,17 @@ impl<'a> Keys<'a> {
 
     fn get(&self, key: &str) -> Option<&str> {
         self.raw.keys.get(key).map(String::as_str)
+    }
+
+    fn is_base64(&self) -> Result<bool, Error> {
+        match self.get("encoding") {
+            None => Ok(false),
+            Some("base64") => Ok(true),
+            Some(other) => {
+                let problem = format!("encoding {other:?} is none: use base64, or leave it out");
+                Err(self.error(problem))
+            }
+        }
     }
 
     fn text(&self, key: &str) -> String {
