@@ -17,6 +17,8 @@ use std::cell::Cell;
 thread_local! {
     // Constant and without a destructor: it can be used while a thread ends, and never allocates.
     static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
+    #[cfg(test)]
+    static PEAK_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
 /// Counts what `A` hands out.
@@ -37,10 +39,23 @@ pub fn live_bytes() -> i64 {
     LIVE_BYTES.with(Cell::get)
 }
 
+/// The most that this thread has held since [`reset_peak`].
+#[cfg(test)]
+pub(crate) fn peak_bytes() -> i64 {
+    PEAK_BYTES.with(Cell::get)
+}
+
+#[cfg(test)]
+pub(crate) fn reset_peak() {
+    PEAK_BYTES.with(|peak| peak.set(live_bytes()));
+}
+
 fn count(bytes: usize, sign: i64) {
     // No allocation is larger than `isize::MAX`, so the conversion cannot fail.
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     LIVE_BYTES.with(|live| live.set(live.get().wrapping_add(sign * bytes)));
+    #[cfg(test)]
+    PEAK_BYTES.with(|peak| peak.set(peak.get().max(live_bytes())));
 }
 
 // SAFETY: every method passes its arguments unchanged to the inner allocator and returns what that

@@ -157,6 +157,8 @@ pub struct Definition {
     pub(crate) batch_setting: Option<String>,
     pub(crate) steps: Vec<Source>,
     pub(crate) steps_accept: StatusSet,
+    /// Which answers to look-ups are kept: true or false. Without it, those with 2xx.
+    pub(crate) cache_when: Option<Source>,
     pub(crate) batch_program: Option<Source>,
     pub(crate) responses: Vec<ResponseRule>,
     pub(crate) partials: Vec<PartialRule>,
@@ -274,6 +276,7 @@ impl Definition {
             .chain(&self.batch_program)
             .chain(self.responses.iter().filter_map(|rule| rule.when.as_ref()))
             .chain(self.partials.iter().map(|rule| &rule.failed))
+            .chain(&self.cache_when)
             .chain(self.auth.iter().filter_map(AuthSpec::program))
     }
 

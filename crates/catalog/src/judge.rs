@@ -92,7 +92,7 @@ impl Answer {
         run(&*program.ok()?, &mut scope, &mut Runtime::default()).ok()
     }
 
-    fn holds(&mut self, definition: &Definition, when: &Source) -> bool {
+    pub(crate) fn holds(&mut self, definition: &Definition, when: &Source) -> bool {
         self.resolve(definition, when) == Some(Value::Boolean(true))
     }
 

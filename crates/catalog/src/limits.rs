@@ -32,6 +32,9 @@ pub const ASSIGNMENTS_MAX: usize = 200;
 /// Regular expressions of one program, and the length of one: a short one may compile to megabytes.
 pub const REGEXES_MAX: usize = 16;
 pub const REGEX_BYTES_MAX: usize = 512;
+/// Places of one regular expression, with what it counts written out: `(a|b){100}` has 200. A search
+/// may cost as many steps for each byte of a text.
+pub const REGEX_PLACES_MAX: usize = 1_000;
 /// Parts of one template string: each may insert a long text.
 pub const TEMPLATE_PARTS_MAX: usize = 32;
 /// An index in a path, written or made: an array is filled up to it.
@@ -48,9 +51,13 @@ pub const LIVE_BYTES_MAX: i64 = 16 * 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// What one call of `parse_json`, `parse_url`, `parse_query_string` may be given.
 pub const PARSE_BYTES_MAX: usize = 256 * 1024;
+/// What one call may hold against a regular expression. An event's text is shorter.
+pub const REGEX_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Values inside one another that `flatten` takes.
+pub const FLAT_DEPTH_MAX: usize = 128;
 /// Elements of an array that `split`, `push`, `append` return.
 pub const ELEMENTS_MAX: usize = 10_000;
-/// Segments of a path given to `set`.
+/// Segments of a path, written or given to `set`: values are walked by recursion.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
 /// The body of one request, and the entries of one batch.
@@ -63,6 +70,11 @@ pub const HEADER_BYTES_MAX: usize = 8 * 1024;
 pub const HEADERS_MAX: usize = 64;
 /// Requests that one run may ask for.
 pub const REQUESTS_MAX: usize = 16;
+/// How long the answer to a look-up may be used again.
+pub const LOOK_UP_S_MAX: u32 = 3_600;
+/// Answers to look-ups that one lane keeps, and their bytes.
+pub const LOOK_UPS_MAX: usize = 1_000;
+pub const LOOK_UPS_BYTES_MAX: usize = 256 * 1024;
 /// A token, which becomes a header.
 pub const TOKEN_BYTES_MAX: usize = 7 * 1024;
 /// How long a token is taken to live whose answer does not say; and at most.

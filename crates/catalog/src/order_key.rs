@@ -52,7 +52,7 @@ impl OrderKey {
         let mut tree = json::parse(event).ok()?;
         match run(program, &mut Scope::Root(&mut tree), &mut self.runtime).ok()? {
             Value::Null => None,
-            key if key.as_str().is_some_and(|text| text.is_empty()) => None,
+            key if key.to_str().is_some_and(|text| text.is_empty()) => None,
             key => Some(hashed(&key.to_string())),
         }
     }

@@ -21,6 +21,7 @@ use crate::limits::COMPILE_STACK_BYTES;
 
 mod functions;
 pub(crate) mod guard;
+mod guarded;
 mod own;
 pub(crate) mod scope;
 mod vet;
@@ -340,5 +341,7 @@ fn first_problem(text: &str, problems: DiagnosticList) -> Fault {
     Fault::new(line, told)
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use crate::binding::Binding;
 use crate::definition::{Definition, Encoding};
 use crate::encode::{self, scalar_text};
 use crate::json;
-use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, URL_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LOOK_UP_S_MAX, URL_BYTES_MAX};
+use crate::look_up::LookUpKey;
 use crate::marks;
 use crate::signature;
 
@@ -25,6 +26,8 @@ pub struct RequestPlan {
     pub(crate) body: Body,
     /// Whether the definition's `[auth]` is added.
     pub(crate) auth: bool,
+    /// How long its answer may be used again, where it is a look-up; 0 is not at all.
+    pub(crate) cache_s: u32,
 }
 
 /// A body with the way it was encoded, which says how a secret in it must be escaped.
@@ -102,6 +105,12 @@ impl RequestPlan {
         headers.chain([self.url.as_str(), body])
     }
 
+    /// What its answer is kept by, if it may be kept.
+    #[must_use]
+    pub fn look_up_key(&self) -> Option<LookUpKey> {
+        (self.cache_s > 0).then(|| LookUpKey::of(self))
+    }
+
     /// Method and URL as a person may see them: no query string, no secrets.
     #[must_use]
     pub fn request_line(&self, definition: &Definition) -> String {
@@ -167,17 +176,18 @@ pub(crate) fn plan(
     };
     let auth = match asked.remove("auth") {
         None | Some(Value::Null) => true,
-        Some(Value::Boolean(auth)) => auth,
-        Some(other) => {
-            return Err(format!(
-                "auth must be true or false, not {}",
-                other.kind_str()
-            ));
-        }
+        Some(auth) => auth
+            .as_boolean()
+            .ok_or_else(|| format!("auth must be true or false, not {}", auth.kind_str()))?,
+    };
+    let cache_s = match asked.remove("cache_s") {
+        None | Some(Value::Null) => 0,
+        Some(seconds) => cache_seconds(&seconds)?,
     };
     if let Some(key) = asked.keys().next() {
         return Err(format!(
-            "{:?} is no part of a request: use method, url, query, headers, body, encoding, auth",
+            "{:?} is no part of a request: use method, url, query, headers, body, encoding, auth, \
+             cache_s",
             key.as_str()
         ));
     }
@@ -188,6 +198,7 @@ pub(crate) fn plan(
         headers,
         body,
         auth,
+        cache_s,
     };
     binding.check_marks(&request)?;
     Ok(request)
@@ -198,6 +209,14 @@ fn text_of(what: &str, value: &Value) -> Result<String, String> {
         .to_str()
         .map(str::to_owned)
         .ok_or_else(|| format!("{what} must be a string, not {}", value.kind_str()))
+}
+
+fn cache_seconds(value: &Value) -> Result<u32, String> {
+    value
+        .as_integer()
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds <= LOOK_UP_S_MAX)
+        .ok_or_else(|| format!("cache_s must be a number of seconds from 0 to {LOOK_UP_S_MAX}"))
 }
 
 pub(crate) fn check_method(method: &str) -> Result<(), String> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::registry::CheckedSettings;
-use model::{Failure, FilterReason, RejectReason, Secret};
+use model::{FilterReason, RejectReason};
 use vrl::compiler::runtime::Runtime;
 use vrl::value::Value;
 
@@ -23,14 +23,12 @@ use crate::finish::{self, FinalRequest, Stamp};
 use crate::json;
 use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
-use crate::marks;
+use crate::look_up::LookUps;
 use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
-use crate::token::{
-    GrantId, Token, TokenAnswer, TokenGrant, TokenRefused, TokenRequest, TokenSource,
-};
 
+mod attempt;
 mod reply;
 
 /// What an event, or a batch, or a step came to.
@@ -108,6 +106,7 @@ pub struct Transformer {
     filter: Option<Arc<Program>>,
     transform: Option<Arc<Program>>,
     runtime: Runtime,
+    look_ups: LookUps,
 }
 
 impl Transformer {
@@ -139,6 +138,7 @@ impl Transformer {
             transform: program(Role::Transform, transform)?,
             definition,
             runtime: Runtime::default(),
+            look_ups: LookUps::default(),
         })
     }
 
@@ -292,6 +292,7 @@ impl Transformer {
             headers: self.binding.headers.clone(),
             body,
             auth: true,
+            cache_s: 0,
         };
         Ok(Planned::Send {
             requests: vec![request],
@@ -425,60 +426,6 @@ impl Transformer {
     #[must_use]
     pub fn finish(&self, request: &RequestPlan, stamp: Stamp<'_>) -> FinalRequest {
         finish::finish(&self.binding, &self.definition, request, stamp)
-    }
-
-    /// Whether the request needs a token that must be fetched.
-    #[must_use]
-    pub fn needs_token(&self, request: &RequestPlan) -> bool {
-        let in_text = |text: &str| marks::indexes(text).contains(&marks::TOKEN);
-        matches!(self.binding.token, TokenSource::Fetched(_))
-            && (request.auth || request.texts().any(in_text))
-    }
-
-    /// Names what the token is asked with.
-    ///
-    /// # Errors
-    /// There is nothing to ask with: what the operator must set.
-    pub fn grant(&self) -> Result<GrantId, String> {
-        self.token_grant().map(|grant| grant.id)
-    }
-
-    /// Whether an answer may bring another refresh token, which must then be kept.
-    #[must_use]
-    pub fn token_rotates(&self) -> bool {
-        self.token_grant().is_ok_and(TokenGrant::rotates)
-    }
-
-    /// The request for a token. `refresh_token`: the one that the service gave last, if it gave one.
-    ///
-    /// # Errors
-    /// As [`Transformer::grant`].
-    pub fn token_request(
-        &self,
-        refresh_token: Option<&Secret>,
-        now_unix_s: u64,
-    ) -> Result<TokenRequest, String> {
-        self.token_grant()?
-            .request(&self.binding, refresh_token, now_unix_s)
-    }
-
-    /// Judges the answer to it.
-    ///
-    /// # Errors
-    /// There is no token in it.
-    pub fn judge_token(&self, answer: TokenAnswer<'_>) -> Result<Token, TokenRefused> {
-        let grant = self.token_grant().map_err(|detail| TokenRefused {
-            failure: Failure::Unauthorized,
-            detail,
-        })?;
-        grant.judge(&self.definition, &self.binding, answer)
-    }
-
-    fn token_grant(&self) -> Result<&TokenGrant, String> {
-        match &self.binding.token {
-            TokenSource::Fetched(grant) => grant.as_ref().as_ref().map_err(ToString::to_string),
-            TokenSource::None | TokenSource::Given(_) => Err("no token is fetched".to_owned()),
-        }
     }
 }
 

@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::{Entry, Judged, Planned, RequestPlan, Stamp, StepResponse, StepState, Transformer};
+use catalog::{
+    Entry, Judged, LookUpKey, Planned, RequestPlan, Stamp, StepResponse, StepState, Transformer,
+};
 use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
 use tokio::time::Instant;
@@ -184,6 +186,14 @@ impl Planning {
     }
 }
 
+/// What the requests of one unit have in common.
+struct Task<'a> {
+    destination: DestinationId,
+    message_id: &'a str,
+    jobs: usize,
+    deadline: Instant,
+}
+
 /// Sends an attempt's requests.
 pub(crate) struct Runner {
     pub(crate) client: Rc<Client>,
@@ -233,60 +243,48 @@ impl Runner {
         deadline: Instant,
         report: &mut Report,
     ) -> Judged {
+        let first = unit.jobs.first().and_then(|index| attempt.jobs.get(*index));
+        let message_id = first.and_then(|loaded| message_id(&loaded.event));
+        let task = Task {
+            destination: attempt.plan.connection.destination,
+            message_id: &message_id.unwrap_or_default(),
+            jobs: unit.jobs.len(),
+            deadline,
+        };
+        let mut used = Vec::new();
+        let judged = self.run_steps(&task, unit, report, &mut used).await;
+        let is_fine = matches!(
+            judged,
+            Judged::All(JobResult::Delivered | JobResult::Filtered(_))
+        );
+        if !is_fine {
+            // What was looked up may be what is wrong: the next attempt looks again.
+            let mut transformer = self.transformer.borrow_mut();
+            used.iter().for_each(|key| transformer.forget(key));
+        }
+        judged
+    }
+
+    async fn run_steps(
+        &self,
+        task: &Task<'_>,
+        unit: Unit,
+        report: &mut Report,
+        used: &mut Vec<LookUpKey>,
+    ) -> Judged {
         let Unit {
             mut requests,
             mut then,
-            jobs,
+            ..
         } = unit;
-        let first = jobs.first().and_then(|index| attempt.jobs.get(*index));
-        let id = first
-            .and_then(|loaded| message_id(&loaded.event))
-            .unwrap_or_default();
-        loop {
-            let is_step = then.is_some();
-            let mut responses = Vec::with_capacity(if is_step { requests.len() } else { 0 });
-            let mut judged = Judged::All(JobResult::Delivered);
-            for request in requests {
-                let answer = match self.send(attempt, request, &id, deadline, report).await {
-                    Ok(answer) => answer,
-                    Err(result) => return Judged::All(result),
-                };
-                let transformer = self.transformer.borrow();
-                if is_step && transformer.step_accepts(answer.status) {
-                    let Answer {
-                        status,
-                        body,
-                        headers,
-                    } = answer;
-                    responses.push(StepResponse {
-                        status,
-                        headers,
-                        body,
-                    });
-                    continue;
-                }
-                judged = transformer.judge(
-                    answer.status,
-                    &answer.headers,
-                    &answer.body,
-                    jobs.len(),
-                    Clock::unix().0 / 1_000,
-                );
-                if is_step || judged != Judged::All(JobResult::Delivered) {
-                    report.detail = Cow::Owned(answer.described());
-                    return judged;
-                }
-            }
-            let Some(state) = then else { return judged };
+        while let Some(state) = then {
+            let responses = match self.look_up(task, requests, report, used).await {
+                Ok(responses) => responses,
+                Err(judged) => return judged,
+            };
             let planned = self.transformer.borrow_mut().next_step(state, &responses);
-            match planned {
-                Planned::Send {
-                    requests: more,
-                    then: further,
-                } => {
-                    requests = more;
-                    then = further;
-                }
+            (requests, then) = match planned {
+                Planned::Send { requests, then } => (requests, then),
                 Planned::Filtered(reason, detail) => {
                     report.detail = Cow::Owned(detail);
                     return Judged::All(JobResult::Filtered(reason));
@@ -299,41 +297,100 @@ impl Runner {
                     report.detail = Cow::Borrowed("a later step made an entry");
                     return Judged::All(JobResult::Rejected(RejectReason::TransformFailed));
                 }
+            };
+        }
+        let mut judged = Judged::All(JobResult::Delivered);
+        for request in requests {
+            let answer = match self.send(task, request, report).await {
+                Ok(answer) => answer,
+                Err(result) => return Judged::All(result),
+            };
+            judged = self.judge(&answer, task);
+            if judged != Judged::All(JobResult::Delivered) {
+                report.detail = Cow::Owned(answer.described());
+                return judged;
             }
         }
+        judged
+    }
+
+    /// The answers to an earlier step's requests, sent or known; or how the attempt ends with one
+    /// that the next step does not want to see. `used`: those that a program allows to be kept.
+    async fn look_up(
+        &self,
+        task: &Task<'_>,
+        requests: Vec<RequestPlan>,
+        report: &mut Report,
+        used: &mut Vec<LookUpKey>,
+    ) -> Result<Vec<StepResponse>, Judged> {
+        let mut responses = Vec::with_capacity(requests.len());
+        for request in requests {
+            let key = request.look_up_key();
+            used.extend(key);
+            let known = key.and_then(|key| {
+                let now = Instant::now().into_std();
+                self.transformer.borrow_mut().known(&key, now)
+            });
+            if let Some(response) = known {
+                responses.push(response);
+                continue;
+            }
+            let answer = match self.send(task, request, report).await {
+                Ok(answer) => answer,
+                Err(result) => return Err(Judged::All(result)),
+            };
+            let mut transformer = self.transformer.borrow_mut();
+            if !transformer.step_accepts(answer.status) {
+                drop(transformer);
+                report.detail = Cow::Owned(answer.described());
+                return Err(self.judge(&answer, task));
+            }
+            let response = StepResponse {
+                status: answer.status,
+                headers: answer.headers,
+                body: answer.body,
+            };
+            if let Some(key) = key {
+                transformer.keep(key, &response, Instant::now().into_std());
+            }
+            responses.push(response);
+        }
+        Ok(responses)
+    }
+
+    fn judge(&self, answer: &Answer, task: &Task<'_>) -> Judged {
+        self.transformer.borrow().judge(
+            answer.status,
+            &answer.headers,
+            &answer.body,
+            task.jobs,
+            Clock::unix().0 / 1_000,
+        )
     }
 
     /// Sends one request: twice where an idle connection had died, or where the token that was held
     /// is refused.
     async fn send(
         &self,
-        attempt: &Attempt,
+        task: &Task<'_>,
         request: RequestPlan,
-        message_id: &str,
-        deadline: Instant,
         report: &mut Report,
     ) -> Result<Answer, JobResult> {
-        let destination = attempt.plan.connection.destination;
-        let mut token = self
-            .token(destination, &request, None, deadline, report)
-            .await?;
+        let mut token = self.token(task, &request, None, report).await?;
         let mut renewed = token.is_none();
         let mut reuse = Reuse::Allowed;
         let sent = loop {
             let stamp = Stamp {
-                message_id,
+                message_id: task.message_id,
                 now_unix_s: Clock::unix().0 / 1_000,
                 token: token.as_deref().map(|held| &held.value),
             };
             let last = self.transformer.borrow().finish(&request, stamp);
             let prepared = prepare(&last.method, last.url, last.headers, last.body)
                 .map_err(|problem| bad_request(report, &problem))?;
-            let timeout = deadline.saturating_duration_since(Instant::now());
-            match self
-                .client
-                .send(destination, prepared, reuse, timeout)
-                .await
-            {
+            let timeout = task.deadline.saturating_duration_since(Instant::now());
+            let sent = self.client.send(task.destination, prepared, reuse, timeout);
+            match sent.await {
                 Sent::Stale if reuse == Reuse::Allowed => {
                     report.resent += 1;
                     reuse = Reuse::Never;
@@ -341,9 +398,7 @@ impl Runner {
                 Sent::Answered(answer) if answer.status == UNAUTHORIZED && !renewed => {
                     renewed = true;
                     let refused = token.as_deref();
-                    token = self
-                        .token(destination, &request, refused, deadline, report)
-                        .await?;
+                    token = self.token(task, &request, refused, report).await?;
                 }
                 sent => break sent,
             }
@@ -367,10 +422,9 @@ impl Runner {
     /// The token that a request needs, if it needs one.
     async fn token(
         &self,
-        destination: DestinationId,
+        task: &Task<'_>,
         request: &RequestPlan,
         refused: Option<&Held>,
-        deadline: Instant,
         report: &mut Report,
     ) -> Result<Option<Arc<Held>>, JobResult> {
         let grant = {
@@ -390,10 +444,10 @@ impl Runner {
         let asker = Asker {
             client: Rc::clone(&self.client),
             transformer: Rc::clone(&self.transformer),
-            destination,
+            destination: task.destination,
         };
         let got = self.tokens.get(grant, asker, refused);
-        match tokio::time::timeout_at(deadline, got).await {
+        match tokio::time::timeout_at(task.deadline, got).await {
             Ok(Ok(held)) => Ok(Some(held)),
             Ok(Err(no)) => {
                 report.failed(no.failure, no.detail.clone());

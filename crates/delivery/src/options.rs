@@ -51,6 +51,9 @@ pub struct Options {
     /// The scheduler's own limits. Its `in_flight_max` and `in_flight_bytes_max` are set from
     /// those above, divided among the shards.
     pub scheduler: scheduler::Options,
+    /// Called on each shard's thread, about once a second: what other threads freed of its memory
+    /// only it can give back. Default: nothing.
+    pub on_tick: fn(),
     /// Called when the store's writer has died: nothing can be settled any more, so the process
     /// must end; the next start repeats what was not committed. Default:
     /// [`std::process::abort`]. Only tests replace it.
@@ -78,6 +81,7 @@ impl Default for Options {
             pool: PoolOptions::default(),
             resolver: ResolverOptions::default(),
             scheduler: scheduler::Options::default(),
+            on_tick: || {},
             on_fatal: abort,
         }
     }

@@ -195,25 +195,15 @@ impl Tokens {
         asker: Asker,
     ) -> Outcome {
         let fetched = self.ask(grant, &mut fetching, &asker).await;
-        let now = Instant::now();
-        let outcome = match fetched {
-            Ok(token) => Ok(Arc::new(Held::of(token, now))),
-            Err(problem) => {
-                tracing::warn!(
-                    destination = asker.destination.0,
-                    failure = problem.failure.as_str(),
-                    detail = problem.detail,
-                    "no token"
-                );
-                match slot.held.load_full().filter(|held| now < held.dies_at) {
-                    Some(held) => Ok(Arc::new(Held {
-                        renew_at: now + RENEW_AGAIN,
-                        ..(*held).clone()
-                    })),
-                    None => Err(Arc::new(problem)),
-                }
-            }
-        };
+        if let Err(problem) = &fetched {
+            tracing::warn!(
+                destination = asker.destination.0,
+                failure = problem.failure.as_str(),
+                detail = problem.detail,
+                "no token"
+            );
+        }
+        let outcome = outcome(fetched, slot.held.load_full(), Instant::now());
         slot.held.store(outcome.as_ref().ok().map(Arc::clone));
         fetching.last = Some(outcome.clone());
         slot.fetches.fetch_add(1, Ordering::Release);
@@ -300,6 +290,21 @@ impl Tokens {
     }
 }
 
+/// What a fetch comes to: where it failed, the token that is held is used while it lives.
+fn outcome(fetched: Result<Token, NoToken>, held: Option<Arc<Held>>, now: Instant) -> Outcome {
+    let problem = match fetched {
+        Ok(token) => return Ok(Arc::new(Held::of(token, now))),
+        Err(problem) => problem,
+    };
+    match held.filter(|held| now < held.dies_at) {
+        Some(held) => Ok(Arc::new(Held {
+            renew_at: now + RENEW_AGAIN,
+            ..(*held).clone()
+        })),
+        None => Err(Arc::new(problem)),
+    }
+}
+
 fn rotated_name(grant: GrantId) -> String {
     format!("{ROTATED}{}", grant.name())
 }
@@ -322,3 +327,6 @@ fn unsent(failure: Failure) -> Failure {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

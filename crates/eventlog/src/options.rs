@@ -58,6 +58,9 @@ pub struct Options {
     /// What the page cache holds then may differ from the disk, so the process must end, and the
     /// next start logs the tail again. Default: [`std::process::abort`]. Only tests replace it.
     pub on_fatal: fn(&str),
+    /// Called on the writer's thread when it has nothing to write: what other threads freed of its
+    /// memory only it can give back. Default: nothing.
+    pub on_idle: fn(),
 }
 
 impl Options {
@@ -109,6 +112,7 @@ impl Default for Options {
             read_fds_max: 64,
             end_min: Offset::ZERO,
             on_fatal: abort,
+            on_idle: || {},
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::Error;
 
 /// What an operator may set. All limits are hard: beyond one, a request is refused, a connection
 /// closed or an event discarded, always counted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Threads that serve connections, each with a runtime of its own. Default: 2. Minimum: 1.
     pub threads: usize,
@@ -60,6 +60,9 @@ pub struct Options {
     /// `host[:port]` that browsers are told to send to; `None`: the `Host` they asked.
     /// Default: none.
     pub public_host: Option<String>,
+    /// Called on each of this part's threads several times a second: what one thread freed of
+    /// another's memory only that one can give back. Default: nothing.
+    pub on_tick: fn(),
 }
 
 impl Default for Options {
@@ -89,6 +92,7 @@ impl Default for Options {
             commit_wait_interval_ms: 500,
             trusted_proxies: 0,
             public_host: None,
+            on_tick: || {},
         }
     }
 }

@@ -362,6 +362,7 @@ impl Thread {
         self.watch
             .sweep(now_ms, &shared.options, |cut| shared.stats.count_cut(cut));
         shared.limiter.sweep();
+        (shared.options.on_tick)();
     }
 
     fn serve(&self, dealt: Dealt) {

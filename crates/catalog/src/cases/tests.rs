@@ -56,7 +56,7 @@ fn every_destination_holds() {
 /// Events that are not what their senders' libraries make, around members that programs read.
 fn odd_events() -> Vec<String> {
     let deep = format!("{}1{}", "{\"a\":[".repeat(14), "]}".repeat(14));
-    let long = format!("\"{}\"", "x".repeat(20_000));
+    let long = format!("\"{}\"", "x".repeat(1_000));
     let values = [
         "null",
         "\"\"",
@@ -126,6 +126,7 @@ fn odd_events() -> Vec<String> {
 #[test]
 fn no_event_makes_a_destination_fail() {
     let events = odd_events();
+    let mut problems = Vec::new();
     for dir in destinations() {
         let definition = Arc::new(Definition::load(Folder::read(&dir).unwrap()).unwrap());
         let texts = definition.cases.iter().map(|file| &file.text);
@@ -151,18 +152,22 @@ fn no_event_makes_a_destination_fail() {
         for event in &events {
             let shown = play_line(&mut transformer, event.as_bytes(), &[]).to_value();
             let Some(why) = shown.get("rejected").or(shown.get("filtered")) else {
-                assert!(shown["requests"].is_array(), "{id}: {event}: {shown}");
+                assert!(
+                    shown["requests"].is_array(),
+                    "{id}: {event:.300}: {shown:.300}"
+                );
                 continue;
             };
             let why = why.as_str().unwrap();
             let told = ["invalid: ", "destination", "event_type", "integrations"];
-            assert!(
-                told.iter().any(|reason| why.starts_with(reason)),
-                "{id}: {why}: {event}"
-            );
             assert!(!secrets.iter().any(|secret| why.contains(secret)), "{id}");
+            if !told.iter().any(|reason| why.starts_with(reason)) {
+                problems.push(format!("{id}: {why:.500}\n    for {event:.300}"));
+                break;
+            }
         }
     }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 const TOML: &str = r#"

@@ -93,6 +93,8 @@ pub(crate) enum Grant {
         /// Without it: client credentials.
         refresh_token: Option<Template>,
         scope: Option<Template>,
+        /// What a service wants besides.
+        params: Vec<(String, Template)>,
         /// The client's id and secret go into a header, not into the body.
         basic: bool,
     },

@@ -284,6 +284,9 @@ impl Loader<'_> {
             },
             settings: self.settings.to_vec(),
             steps_accept: raw.steps_accept,
+            cache_when: raw
+                .cache_when
+                .map(|when| self.inline(&when, Role::Response)),
             cache,
         })
     }

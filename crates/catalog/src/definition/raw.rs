@@ -37,6 +37,7 @@ pub(super) struct RawDefinition {
     pub(super) steps: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) steps_accept: StatusSet,
+    pub(super) cache_when: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) auth: OneOrMany,
     #[serde(default)]
@@ -77,6 +78,7 @@ pub(super) struct RawSetting {
 pub(super) struct RawAuth {
     pub(super) kind: String,
     pub(super) login: Option<RawLogin>,
+    pub(super) params: Option<BTreeMap<String, String>>,
     #[serde(flatten)]
     pub(super) keys: BTreeMap<String, String>,
 }

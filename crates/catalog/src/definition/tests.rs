@@ -42,9 +42,9 @@ fn mistakes_are_told_with_file_and_line() {
     check(
         "hostz = []",
         "null",
-        expect![[
-            r#"destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"#
-        ]],
+        expect![
+            "destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `cache_when`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"
+        ],
     );
     check(
         "",

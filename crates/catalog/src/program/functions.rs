@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use vrl::compiler::Function;
 use vrl::compiler::value::kind;
 
+use super::guarded::guarded;
 use super::own;
 
 /// VRL's own. Left out are all that reach clock, randomness, network, environment, files or log; and
@@ -100,6 +101,7 @@ const STANDARD: &[&str] = &[
 static ALLOWED: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
     let mut functions = vrl::stdlib::all();
     functions.retain(|function| STANDARD.contains(&function.identifier()));
+    let mut functions: Vec<_> = functions.into_iter().map(guarded).collect();
     functions.extend(own::all());
     functions
 });

@@ -14,7 +14,10 @@ use vrl::prelude::*;
 
 use crate::encode;
 use crate::json;
-use crate::limits::{ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, REGEX_TEXT_BYTES_MAX,
+    TEXT_BYTES_MAX,
+};
 
 mod personal;
 
@@ -28,7 +31,8 @@ pub(super) fn take_over() -> Option<&'static str> {
     OVER.take()
 }
 
-fn over(what: &'static str) -> ExpressionError {
+/// The error of a function that ran into a limit.
+pub(super) fn over(what: &'static str) -> ExpressionError {
     OVER.set(Some(what));
     ExpressionError::Interrupted
 }
@@ -51,6 +55,15 @@ impl Arguments<'_, '_> {
 
     fn take_text(&mut self, index: usize) -> Result<String, ExpressionError> {
         Ok(self.take(index).try_bytes_utf8_lossy()?.into_owned())
+    }
+
+    /// As [`Arguments::take_text`], for a text that `pattern` is to be held against.
+    fn take_searched(&mut self, index: usize, pattern: &Value) -> Result<String, ExpressionError> {
+        let text = self.take_text(index)?;
+        if matches!(pattern, Value::Regex(_)) && text.len() > REGEX_TEXT_BYTES_MAX {
+            return Err(over("a text longer than 64 KiB was held against a pattern"));
+        }
+        Ok(text)
     }
 
     /// As [`Arguments::take_text`], for a function whose work or memory is a multiple of its input.
@@ -283,7 +296,7 @@ const TABLE: &[Own] = &[
         parameters: &[VALUE],
         kind: kind::BYTES,
         result: text,
-        call: |arguments| Ok(encode::xml_text(&arguments.take_short_text(0)?).into()),
+        call: encode_xml_text,
     },
     Own {
         name: "sha1",
@@ -327,8 +340,8 @@ pub(super) fn is_own(name: &str) -> bool {
 }
 
 fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
-    let value = arguments.take_text(0)?;
     let pattern = arguments.take(1);
+    let value = arguments.take_searched(0, &pattern)?;
     let with = arguments.take_text(2)?;
     let mut left = arguments.take_count(3)?.unwrap_or(usize::MAX);
     let mut out = String::with_capacity(value.len());
@@ -377,8 +390,8 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
 }
 
 fn split(arguments: &mut Arguments<'_, '_>) -> Resolved {
-    let value = arguments.take_text(0)?;
     let pattern = arguments.take(1);
+    let value = arguments.take_searched(0, &pattern)?;
     let limit = arguments.take_count(2)?;
     let mut parts: Vec<Value> = Vec::new();
     let most = limit.unwrap_or(usize::MAX);
@@ -482,6 +495,14 @@ fn encode_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let bytes = json::write(&value, TEXT_BYTES_MAX)
         .map_err(|_| over("encode_json made a text longer than 1 MiB"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+}
+
+fn encode_xml_text(arguments: &mut Arguments<'_, '_>) -> Resolved {
+    let text = encode::xml_text(&arguments.take_short_text(0)?);
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(over("encode_xml_text made a text longer than 1 MiB"));
+    }
+    Ok(text.into())
 }
 
 fn parse_url(arguments: &mut Arguments<'_, '_>) -> Resolved {

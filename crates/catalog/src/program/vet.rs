@@ -16,11 +16,12 @@ use super::{Fault, on_large_stack};
 use crate::error::{Error, line_of};
 use crate::limits::{
     ASSIGNMENTS_MAX, AST_DEPTH_MAX, BRACKET_DEPTH_MAX, CALL_DEPTH_MAX, CHAIN_MAX,
-    CLOSURE_DEPTH_MAX, CLOSURES_MAX, IF_DEPTH_MAX, INDEX_MAX, NOT_RUN_MAX, REGEX_BYTES_MAX,
-    REGEXES_MAX, SOURCE_BYTES_MAX, TEMPLATE_PARTS_MAX,
+    CLOSURE_DEPTH_MAX, CLOSURES_MAX, IF_DEPTH_MAX, INDEX_MAX, NOT_RUN_MAX, PATH_SEGMENTS_MAX,
+    REGEX_BYTES_MAX, REGEX_PLACES_MAX, REGEXES_MAX, SOURCE_BYTES_MAX, TEMPLATE_PARTS_MAX,
 };
 
 mod growth;
+mod pattern;
 
 /// Functions whose value is a number, so that it may stand beside `*`.
 const NUMERIC: [&str; 14] = [
@@ -56,7 +57,7 @@ pub fn vet(text: &str) -> Result<(), Error> {
         })
 }
 
-/// Vets the bytes: length, depth of brackets, runs of `!`.
+/// Vets the bytes: length, depth of brackets, runs of `!`, length of paths.
 pub(super) fn lexical(text: &str) -> Result<(), Fault> {
     if text.len() > SOURCE_BYTES_MAX {
         let problem = format!(
@@ -67,6 +68,8 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
     }
     let mut depth = 0_usize;
     let mut nots = 0;
+    let mut links = 0;
+    let mut before = b' ';
     let mut within = Within::Code;
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -81,6 +84,19 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
             let problem = format!("more than {NOT_RUN_MAX} '!' in a row");
             return Err(Fault::new(line_of(text, at), problem));
         }
+        // The parser takes time in proportion to the square of a path's length.
+        links = match (within, byte) {
+            (Within::Code, b'[') if matches!(before, b'(' | b'[' | b'{') => 0,
+            (Within::Code, b'.' | b'[') => links + 1,
+            (Within::Code, b']' | b'"' | b'_' | b'-' | b'@') => links,
+            (Within::Code, _) if !byte.is_ascii_alphanumeric() => 0,
+            _ => links,
+        };
+        if links > PATH_SEGMENTS_MAX {
+            let problem = format!("segments of a path: the limit is {PATH_SEGMENTS_MAX}");
+            return Err(Fault::new(line_of(text, at), problem));
+        }
+        before = byte;
         match within {
             Within::Code => match byte {
                 b'(' | b'[' | b'{' => depth += 1,
@@ -254,6 +270,11 @@ impl Walk<'_> {
                     pattern.len(),
                     REGEX_BYTES_MAX,
                     "bytes of one regular expression",
+                )?;
+                self.limit(
+                    pattern::places(pattern),
+                    REGEX_PLACES_MAX,
+                    "places of one regular expression, with what it counts written out",
                 )
             }
             _ => Ok(()),
@@ -393,6 +414,8 @@ impl Walk<'_> {
     }
 
     fn path(&self, path: &OwnedValuePath) -> Result<(), Fault> {
+        let segments = path.segments.len();
+        self.limit(segments, PATH_SEGMENTS_MAX, "segments of a path")?;
         for segment in &path.segments {
             if let OwnedSegment::Index(index) = segment {
                 self.limit(index.unsigned_abs(), INDEX_MAX, "an index in a path")?;

@@ -201,7 +201,7 @@ fn mistakes_are_told() {
     check(
         r#"{"url":"https://api.example.com/","bdy":1}"#,
         expect![[
-            r#"refused: "bdy" is no part of a request: use method, url, query, headers, body, encoding, auth"#
+            r#"refused: "bdy" is no part of a request: use method, url, query, headers, body, encoding, auth, cache_s"#
         ]],
     );
     check(

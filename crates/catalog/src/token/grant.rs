@@ -132,6 +132,7 @@ impl TokenGrant {
             headers: Vec::new(),
             body: Body::Empty,
             auth: false,
+            cache_s: 0,
         };
         let mut headers = self.headers.clone();
         let form = |pairs: &[(String, String)]| {
@@ -249,6 +250,7 @@ fn oauth2(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
         client_secret,
         refresh_token,
         scope,
+        params,
         basic,
     } = grant
     else {
@@ -284,6 +286,9 @@ fn oauth2(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
     }
     if let Some(scope) = scope.as_ref().and_then(|scope| scope.reveal(fill.settings)) {
         push("scope", scope);
+    }
+    for (name, value) in params {
+        push(name, fill.text(value));
     }
     Ok(post(fill.url(token_url)?, headers, GrantBody::Form(pairs)))
 }

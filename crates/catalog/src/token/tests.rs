@@ -55,6 +55,7 @@ client_id = "{{settings.client_id}}"
 client_secret = "{{secret.client_secret}}"
 client_auth = "basic"
 scope = "read write"
+params = { audience = "https://{{settings.region}}" }
 query = "access token"
 "#;
 
@@ -186,7 +187,7 @@ fn client_credentials_may_go_in_a_header_and_the_token_into_the_query() {
             authorization: Basic aWQlMjYxOnMlM0EzY3JldA==
             content-type: application/x-www-form-urlencoded
 
-            grant_type=client_credentials&scope=read%20write"#]],
+            grant_type=client_credentials&scope=read%20write&audience=https%3A%2F%2Feu"#]],
     );
     let request = finished(&mut transformer, Some("t/1"));
     assert_eq!(request.url, "https://a.example.com/?access%20token=t%2F1");

@@ -31,6 +31,7 @@ use crate::tokens::Tokens;
 
 /// Threads of one shard that read from disk and database what is not in memory.
 const BLOCKING_THREADS_MAX: usize = 4;
+const TICK: Duration = Duration::from_secs(1);
 
 /// Starts delivery: every connection of `registry` has its lane at work on return. Blocks for the
 /// store; must not be called on a thread of an async runtime that may not block.
@@ -211,6 +212,7 @@ fn thread(index: usize, parts: Parts, tls: TlsConnector) -> Result<JoinHandle<()
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
+                tokio::task::spawn_local(tick(parts.options.on_tick));
                 let client = client(&parts.options, tls);
                 Shard::new(parts, client).run().await;
             });
@@ -219,6 +221,14 @@ fn thread(index: usize, parts: Parts, tls: TlsConnector) -> Result<JoinHandle<()
             runtime.shutdown_background();
         })
         .map_err(Error::Thread)
+}
+
+/// Ends with its thread's tasks.
+async fn tick(on_tick: fn()) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        on_tick();
+    }
 }
 
 fn client(options: &Options, tls: TlsConnector) -> Client {

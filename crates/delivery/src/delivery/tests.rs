@@ -2,6 +2,7 @@
 
 mod configuration;
 mod dead_letters;
+mod look_ups;
 mod outcomes;
 mod restart;
 mod tokens;

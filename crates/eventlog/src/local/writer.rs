@@ -106,7 +106,10 @@ impl Writer {
             let patience = (!self.target.sealed).then_some(idle);
             match self.shared.queue.next(bytes_max, patience) {
                 Work::Append(batches) => self.append(batches)?,
-                Work::Idle => self.seal()?,
+                Work::Idle => {
+                    self.seal()?;
+                    (self.shared.options.on_idle)();
+                }
                 Work::Roll => {
                     // Where there is no room now, trim asks again.
                     let _rolled = self.target.ordinal == 0 || self.roll()?;

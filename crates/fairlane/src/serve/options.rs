@@ -9,6 +9,7 @@ use rustix::fs::Access;
 use store::{KeySource, Store};
 
 use super::descriptors::Shares;
+use crate::allocator;
 use crate::config::{Config, process_environment};
 
 /// Names the key that seals secrets at rest: 32 bytes, as hex or base64.
@@ -88,6 +89,7 @@ pub fn log(
         // Should the log's files be lost, new records must not get offsets that lanes have passed.
         end_min: highest.unwrap_or(Offset::ZERO),
         on_fatal: fatal,
+        on_idle: allocator::give_back,
         ..eventlog::Options::new(data_dir.join("log"))
     })
 }
@@ -155,6 +157,7 @@ pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery
             ..scheduler::Options::default()
         },
         egress,
+        on_tick: allocator::give_back,
         on_fatal: fatal,
         ..delivery::Options::default()
     };
@@ -180,6 +183,7 @@ pub fn ingest(config: &Config, shares: Shares) -> ingest::Options {
         dedup_entries_max: to_usize(section.dedup_entries_max),
         trusted_proxies: to_usize(section.trusted_proxies),
         public_host: section.public_host.clone(),
+        on_tick: allocator::give_back,
         ..ingest::Options::default()
     }
 }

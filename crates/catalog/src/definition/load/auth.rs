@@ -40,6 +40,7 @@ const KINDS: [Kind; 12] = [
             "client_secret",
             "refresh_token",
             "scope",
+            "params",
             "client_auth",
             "access_token",
             "header",
@@ -167,10 +168,11 @@ impl<'a> Keys<'a> {
         };
         let given = |key: &str| match key {
             "login" => self.raw.login.is_some(),
+            "params" => self.raw.params.is_some(),
             key => self.raw.keys.contains_key(key),
         };
-        let login = self.raw.login.as_ref().map(|_| "login");
-        let mut keys = self.raw.keys.keys().map(String::as_str).chain(login);
+        let tables = ["login", "params"].into_iter().filter(|key| given(key));
+        let mut keys = self.raw.keys.keys().map(String::as_str).chain(tables);
         if let Some(key) = keys.find(|key| !needed.contains(key) && !optional.contains(key)) {
             return Err(self.error(format!("[auth] kind = \"{kind}\" has no {key}")));
         }
@@ -259,6 +261,7 @@ impl<'a> Keys<'a> {
             client_secret: self.optional("client_secret")?,
             refresh_token: self.optional("refresh_token")?,
             scope: self.optional("scope")?,
+            params: self.pairs(self.raw.params.iter().flatten())?,
             basic,
         })
     }
@@ -288,12 +291,7 @@ impl<'a> Keys<'a> {
     fn login_body(&self, login: &RawLogin) -> Result<LoginBody, Error> {
         match (&login.form, &login.json) {
             (None, None) => Ok(LoginBody::None),
-            (Some(form), None) => {
-                let pairs = form
-                    .iter()
-                    .map(|(name, value)| Ok((name.clone(), self.parse(value)?)));
-                pairs.collect::<Result<_, Error>>().map(LoginBody::Form)
-            }
+            (Some(form), None) => self.pairs(form.iter()).map(LoginBody::Form),
             (None, Some(json)) => {
                 self.check_strings(json)?;
                 Ok(LoginBody::Json(json.clone()))
@@ -302,6 +300,15 @@ impl<'a> Keys<'a> {
                 Err(self.error("[auth.login] has either form or json".to_owned()))
             }
         }
+    }
+
+    fn pairs<'p>(
+        &self,
+        pairs: impl Iterator<Item = (&'p String, &'p String)>,
+    ) -> Result<Vec<(String, Template)>, Error> {
+        pairs
+            .map(|(name, value)| Ok((name.clone(), self.parse(value)?)))
+            .collect()
     }
 
     fn check_strings(&self, tree: &Value) -> Result<(), Error> {

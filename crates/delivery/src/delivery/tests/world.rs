@@ -90,6 +90,19 @@ refresh_token = "{{secret.refresh_token}}"
 access_token = "{{secret.access_token}}"
 "#;
 
+const LOOK_UP: &str = r#"
+name = "LookUp"
+category = "testing"
+docs = "https://example.com"
+hosts = ["{{settings.url}}"]
+steps = ["event.vrl", "write.vrl"]
+cache_when = 'is_integer(.body.id)'
+[settings.url]
+type = "url"
+required = true
+help = "Where to."
+"#;
+
 const HOLE: &str = r#"
 name = "Hole"
 category = "testing"
@@ -246,6 +259,7 @@ impl World {
             ("hook", HOOK),
             ("batchy", BATCHY),
             ("oauth", OAUTH),
+            ("look_up", LOOK_UP),
             ("hole", HOLE),
         ] {
             let folder = dir.path().join("catalog").join(id);
@@ -255,6 +269,11 @@ impl World {
         let batchy = dir.path().join("catalog/batchy");
         std::fs::write(batchy.join("event.vrl"), "{\"entry\": .event}").unwrap();
         std::fs::write(batchy.join("batch.vrl"), "{\"body\": .entries}").unwrap();
+        let look_up = dir.path().join("catalog/look_up");
+        let look = r#"{"method": "GET", "url": .settings.url, "query": {"u": .event.userId}, "cache_s": 300}"#;
+        let write = r#"{"url": .settings.url, "body": {"id": .responses[0].body.id}}"#;
+        std::fs::write(look_up.join("event.vrl"), look).unwrap();
+        std::fs::write(look_up.join("write.vrl"), write).unwrap();
         let catalog = Catalog::default()
             .with_overlay(&dir.path().join("catalog"))
             .unwrap();
