@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use model::lane::LaneStatus;
-use model::{Offset, RejectReason, UnixMillis};
+use model::{Offset, OutcomeCounts, RejectReason, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// A future in a box: [`Control`] is used as `dyn`, so that this crate is compiled once and the
@@ -33,12 +33,20 @@ pub trait Control: Send + Sync + 'static {
         &self,
         query: DeadLetterQuery,
     ) -> Answer<'_, Result<Vec<DeadLetterSummary>, ControlError>>;
+    /// Of all dead letters, or those of one connection.
+    fn dead_letter_totals<'a>(
+        &'a self,
+        connection: Option<&'a str>,
+    ) -> Answer<'a, Result<DeadLetterTotals, ControlError>>;
     fn dead_letter(&self, id: u64) -> Answer<'_, Result<DeadLetterDetail, ControlError>>;
     /// Durable on `Ok`: the dead letters are queued, and stay so over a restart.
     fn redeliver(&self, selection: Selection) -> Answer<'_, Result<Vec<Redelivery>, ControlError>>;
     /// Durable on `Ok`: the replay goes on after a restart.
     fn replay(&self, request: ReplayRequest) -> Answer<'_, Result<ReplayStatus, ControlError>>;
     fn replays(&self) -> Answer<'_, Result<Vec<ReplayStatus>, ControlError>>;
+    fn replay_by_id(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>>;
+    /// Ends a replay before it is done. Durable on `Ok`.
+    fn cancel_replay(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>>;
     fn destinations(&self) -> Answer<'_, Vec<DestinationStatus>>;
     /// Reads the configuration again. On `Err` nothing has changed.
     fn reload(&self) -> Answer<'_, Result<ReloadReport, ControlError>>;
@@ -184,10 +192,18 @@ pub struct LogStatus {
 /// The small durable state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
+    /// Of its files.
     pub bytes: u64,
     pub dead_letters: u64,
     /// Dead letters that wait for their redelivery.
     pub dead_letters_queued: u64,
+    pub dead_letters_bytes: u64,
+    /// Over it the oldest dead letters are given up.
+    pub dead_letters_bytes_max: u64,
+    /// Given up because of that limit, since ever.
+    pub dead_letters_evicted: u64,
+    /// Delivered in the end, since ever.
+    pub dead_letters_redelivered: u64,
 }
 
 /// `GET /v1/lanes/{connection}`.
@@ -216,11 +232,37 @@ pub struct AttemptView {
 /// Which dead letters to list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeadLetterQuery {
-    pub connection: Option<String>,
-    pub reason: Option<RejectReason>,
+    pub filter: DeadLetterFilter,
     /// Only ids above this one.
     pub after: Option<u64>,
     pub limit: usize,
+}
+
+/// What is `None` does not restrict.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeadLetterFilter {
+    pub connection: Option<String>,
+    pub reason: Option<RejectReason>,
+    /// Died at or after.
+    pub since: Option<UnixMillis>,
+    /// Died before.
+    pub until: Option<UnixMillis>,
+    /// The event's name; of an event without one, its type.
+    pub event: Option<String>,
+}
+
+/// How many dead letters there are, and what became of others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DeadLetterTotals {
+    /// Kept now.
+    pub letters: u64,
+    pub bytes: u64,
+    /// Of all connections together: over it the oldest are given up.
+    pub bytes_max: u64,
+    /// Given up because of that limit, since ever.
+    pub evicted: u64,
+    /// Delivered in the end, since ever.
+    pub redelivered: u64,
 }
 
 /// One dead letter in a list.
@@ -258,10 +300,7 @@ pub struct DeadLetterDetail {
 pub enum Selection {
     All,
     Ids(Vec<u64>),
-    Matching {
-        connection: String,
-        reason: Option<RejectReason>,
-    },
+    Matching(DeadLetterFilter),
 }
 
 /// How many dead letters of one connection were queued.
@@ -277,6 +316,8 @@ pub enum LogPoint {
     Offset(Offset),
     /// The first record received at or after this time.
     Time(UnixMillis),
+    /// Where the connection's own lane began: up to it, a new connection has missed everything.
+    Start,
 }
 
 /// What to send again.
@@ -287,6 +328,19 @@ pub struct ReplayRequest {
     pub from: LogPoint,
     /// Exclusive; `None` for the log's end at this moment.
     pub to: Option<LogPoint>,
+    /// VRL: only events of which it is true, beside the connection's own filter.
+    pub filter: Option<String>,
+    /// Requests a second, beside the connection's own limit.
+    pub rate_limit_per_s: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    Running,
+    Finished,
+    /// Ended before it was done.
+    Cancelled,
 }
 
 /// One replay: a lane of its own, which ends.
@@ -298,7 +352,16 @@ pub struct ReplayStatus {
     pub from: Offset,
     /// Exclusive.
     pub to: Offset,
-    pub finished: bool,
+    pub filter: Option<String>,
+    pub rate_limit_per_s: Option<u32>,
+    pub state: ReplayState,
+    pub started_at: UnixMillis,
+    pub ended_at: Option<UnixMillis>,
+    /// How its events ended so far.
+    #[serde(flatten)]
+    pub counts: OutcomeCounts,
+    /// Events of the range that have not ended; `null` of a cancelled one.
+    pub pending: Option<u64>,
     /// Its lane, while it runs.
     pub lane: Option<LaneStatus>,
 }

@@ -130,6 +130,11 @@ impl Samples<'_> {
         })
     }
 
+    /// A gauge that is no whole number.
+    pub(crate) fn float(&mut self, labels: &[&str], value: f64) -> fmt::Result {
+        self.with(labels, |encoder| encoder.encode_gauge(&value))
+    }
+
     /// A gauge of seconds, from milliseconds.
     pub(crate) fn seconds(&mut self, labels: &[&str], millis: u64) -> fmt::Result {
         self.with(labels, |encoder| {

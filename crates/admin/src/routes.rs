@@ -69,6 +69,8 @@ pub enum Endpoint {
     Redeliver,
     StartReplay,
     Replays,
+    Replay,
+    CancelReplay,
     Destinations,
     Reload,
     Metrics,
@@ -143,8 +145,9 @@ pub const ROUTES: &[Route] = &[
     get(
         "/v1/dead-letters",
         Endpoint::DeadLetters,
-        "Dead letters by id. `?connection=`, `?reason=`, `?limit=` (100), `?after=` the last id \
-         seen.",
+        "Dead letters by id, and how many there are, were given up (evicted) or delivered in the \
+         end. `?connection=`, `?reason=`, `?since=` and `?until=` when they died (RFC 3339), \
+         `?event=` its name or type, `?limit=` (100), `?after=` the last id seen.",
     ),
     get(
         "/v1/dead-letters/{id}",
@@ -154,20 +157,29 @@ pub const ROUTES: &[Route] = &[
     post(
         "/v1/dead-letters/redeliver",
         Endpoint::Redeliver,
-        "Delivers dead letters again: `{\"ids\": [1, 2]}`, `{\"connection\": \"web:crm\"}` (with \
-         `\"reason\"` if wanted) or `{\"all\": true}`. Durable on answer.",
+        "Delivers dead letters again: `{\"ids\": [1, 2]}`, those that match any of \
+         `\"connection\"`, `\"reason\"`, `\"since\"`, `\"until\"` and `\"event\"`, or \
+         `{\"all\": true}`. Durable on answer.",
     ),
     post(
         "/v1/replays",
         Endpoint::StartReplay,
         "Sends a range of the log again to one connection: `{\"connection\", \"from\", \"to\"}`, \
-         where `from` (inclusive) and `to` (exclusive; left out: all until now) are offsets or \
-         RFC 3339 times. Durable on answer.",
+         where `from` (inclusive) and `to` (exclusive; left out: all until now) are offsets, \
+         RFC 3339 times or `\"start\"`, where the connection began: up to it, a new one has missed \
+         everything. `\"filter\"`: VRL, only events of which it is true. `\"rate_limit_per_s\"`: \
+         requests a second. Durable on answer.",
     ),
     get(
         "/v1/replays",
         Endpoint::Replays,
-        "Replays, running and finished.",
+        "Replays, running, finished and cancelled, with their counts.",
+    ),
+    get("/v1/replays/{id}", Endpoint::Replay, "One replay."),
+    post(
+        "/v1/replays/{id}/cancel",
+        Endpoint::CancelReplay,
+        "Ends a replay before it is done; what it has delivered stays delivered.",
     ),
     get(
         "/v1/destinations",

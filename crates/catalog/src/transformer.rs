@@ -103,7 +103,8 @@ pub struct Transformer {
     /// Only of definitions that forward events: whether they go as lists.
     forwards_lists: bool,
     destination_names: Vec<String>,
-    filter: Option<Arc<Program>>,
+    /// An event must pass all of them.
+    filters: Vec<Arc<Program>>,
     transform: Option<Arc<Program>>,
     runtime: Runtime,
     look_ups: LookUps,
@@ -134,12 +135,22 @@ impl Transformer {
             binding,
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
             destination_names: destination_names.to_vec(),
-            filter: program(Role::Filter, filter)?,
+            filters: program(Role::Filter, filter)?.into_iter().collect(),
             transform: program(Role::Transform, transform)?,
             definition,
             runtime: Runtime::default(),
             look_ups: LookUps::default(),
         })
+    }
+
+    /// Takes only events that pass this filter too.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub fn restrict(&mut self, filter: &str) -> Result<(), Error> {
+        let program = self.definition.cache.program(Role::Filter, filter)?;
+        self.filters.push(program);
+        Ok(())
     }
 
     #[must_use]
@@ -157,7 +168,7 @@ impl Transformer {
         if has_integrations && events::switched_off(event, &self.destination_names) {
             return Err(Refusal::filtered(FilterReason::Integrations));
         }
-        let untouched = self.filter.is_none() && self.transform.is_none();
+        let untouched = self.filters.is_empty() && self.transform.is_none();
         if untouched {
             self.check_type_of(event)?;
             if self.definition.sender == Sender::Blackhole {
@@ -170,7 +181,7 @@ impl Transformer {
         let mut tree = json::parse(event)
             .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
         if !untouched {
-            self.apply_filter(&mut tree)?;
+            self.apply_filters(&mut tree)?;
             let changed = self.apply_transform(&mut tree)?;
             let kind = tree.as_object().and_then(|members| members.get("type"));
             if !self
@@ -214,24 +225,26 @@ impl Transformer {
         Err(Refusal::filtered(FilterReason::EventType))
     }
 
-    fn apply_filter(&mut self, tree: &mut Value) -> Result<(), Refusal> {
-        let Some(filter) = &self.filter else {
-            return Ok(());
-        };
-        match run(filter, &mut Scope::Root(tree), &mut self.runtime) {
-            Ok(Value::Boolean(true)) => Ok(()),
-            Ok(Value::Boolean(false)) | Err(Stop::Aborted(_)) => {
-                Err(Refusal::filtered(FilterReason::Filter))
+    fn apply_filters(&mut self, tree: &mut Value) -> Result<(), Refusal> {
+        for filter in &self.filters {
+            match run(filter, &mut Scope::Root(tree), &mut self.runtime) {
+                Ok(Value::Boolean(true)) => {}
+                Ok(Value::Boolean(false)) | Err(Stop::Aborted(_)) => {
+                    return Err(Refusal::filtered(FilterReason::Filter));
+                }
+                Ok(other) => {
+                    return Err(Refusal::rejected(
+                        RejectReason::TransformFailed,
+                        format!(
+                            "the filter's value is {}, not true or false",
+                            other.kind_str()
+                        ),
+                    ));
+                }
+                Err(stop) => return Err(Refusal::stopped("filter", stop)),
             }
-            Ok(other) => Err(Refusal::rejected(
-                RejectReason::TransformFailed,
-                format!(
-                    "the filter's value is {}, not true or false",
-                    other.kind_str()
-                ),
-            )),
-            Err(stop) => Err(Refusal::stopped("filter", stop)),
         }
+        Ok(())
     }
 
     /// Whether there was a transform.

@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use catalog::Catalog;
 use eventlog::EventLog;
 use model::lane::LaneStatus;
-use model::{ConnectionId, LaneId, LaneProgress, Offset, OutcomeCounts, Registry};
-use store::{DeadLetterSelection, LaneKind, NewLane, Store};
+use model::{ConnectionId, LaneProgress, OutcomeCounts, Registry};
+use store::{DeadLetterSelection, FinishedLane, LaneKind, NewLane, ReplayTerms, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -22,6 +22,7 @@ use crate::retention::Retention;
 use crate::shard::{Command, Steer};
 
 mod begin;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,8 @@ struct State {
     registry: Arc<Registry>,
     /// Connections that have a live lane.
     live: HashSet<ConnectionId>,
+    /// The number of the last replay.
+    last_replay: u64,
 }
 
 /// What a new configuration changed.
@@ -116,14 +119,9 @@ impl Delivery {
         let start = inner.log.end();
         let (store, new) = (inner.store.clone(), added.clone());
         let lanes = blocking(move || {
-            let kind = LaneKind::Live;
             let new: Vec<NewLane> = new
                 .iter()
-                .map(|id| NewLane {
-                    connection: *id,
-                    kind,
-                    start,
-                })
+                .map(|id| NewLane::new(*id, LaneKind::Live, start))
                 .collect();
             Ok(store.add_lanes(&new)?)
         })
@@ -141,6 +139,7 @@ impl Delivery {
                 plan,
                 kind: LaneKind::Live,
                 start,
+                terms: ReplayTerms::default(),
                 progress,
                 staggered: false,
             })
@@ -179,8 +178,13 @@ impl Delivery {
             let store = self.inner.store.clone();
             // At once, not with the next commit: the connection may come back.
             blocking(move || {
-                applied
-                    .removed
+                let at = Clock::unix();
+                let ended = applied.removed.into_iter().map(|lane| FinishedLane {
+                    lane,
+                    at,
+                    cancelled: true,
+                });
+                ended
                     .into_iter()
                     .try_for_each(|lane| Ok(store.finish_lane(lane)?))
             })
@@ -269,56 +273,6 @@ impl Delivery {
                 .await?;
         }
         Ok(queued)
-    }
-
-    /// Delivers the records of `from..to` once more to a connection, in a lane of its own.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchConnection`], [`Error::EmptyRange`] (also where the log no longer or not
-    /// yet has any of it), [`Error::Store`], [`Error::Ended`].
-    pub async fn replay(
-        &self,
-        connection: &str,
-        from: Offset,
-        to: Offset,
-    ) -> Result<LaneId, Error> {
-        let inner = &self.inner;
-        let connection = self.connection(connection).await?;
-        let from = from.max(inner.log.first());
-        let to = to.min(inner.log.end());
-        if from >= to {
-            return Err(Error::EmptyRange { from, to });
-        }
-        let registry = Arc::clone(&inner.state.lock().await.registry);
-        let (catalog, options) = (inner.catalog.load_full(), Arc::clone(&inner.options));
-        let kind = LaneKind::Replay {
-            id: Clock::unix().0,
-            from,
-            to,
-        };
-        let store = inner.store.clone();
-        let (lane, plan) = blocking(move || {
-            let lane = store.add_lane(connection, kind, from)?;
-            let one = only(&registry, connection);
-            Ok((lane, plans(&one, &catalog, &options).remove(&connection)))
-        })
-        .await?;
-        let plan = plan.ok_or(Error::Ended)?;
-        let progress = LaneProgress::new(lane, from);
-        let spec = LaneSpec {
-            plan,
-            kind,
-            start: from,
-            progress,
-            staggered: false,
-        };
-        self.shard(connection)?
-            .ask(|done| Command::Add {
-                lanes: vec![spec],
-                done,
-            })
-            .await?;
-        Ok(lane)
     }
 
     /// The sums over all live lanes.
@@ -435,27 +389,6 @@ fn problems(plans: &Plans) -> Vec<(String, String)> {
     let mut problems: Vec<_> = plans.values().filter_map(problem).collect();
     problems.sort_unstable();
     problems
-}
-
-/// The part of a registry that one connection needs.
-fn only(registry: &Registry, connection: ConnectionId) -> Registry {
-    let connections: Vec<_> = registry
-        .connections
-        .iter()
-        .filter(|one| one.id == connection)
-        .cloned()
-        .collect();
-    let destination = connections
-        .first()
-        .and_then(|one| registry.destination(one.destination));
-    let source = connections
-        .first()
-        .and_then(|one| registry.source(one.source));
-    Registry {
-        sources: source.into_iter().cloned().collect(),
-        destinations: destination.into_iter().cloned().collect(),
-        connections,
-    }
 }
 
 /// Runs what blocks on a thread that may.

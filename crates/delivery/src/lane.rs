@@ -11,13 +11,15 @@ use model::{
     ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome, SourceId,
     UnixMillis,
 };
-use store::{LaneKind, MinuteDelta};
+use store::{LaneKind, MinuteDelta, ReplayTerms};
 
 use crate::plan::Plan;
 
 mod seen;
+mod told;
 
 use seen::Seen;
+use told::Told;
 
 /// What a shard is told of a lane that it is to serve.
 pub(crate) struct LaneSpec {
@@ -25,6 +27,7 @@ pub(crate) struct LaneSpec {
     pub(crate) kind: LaneKind,
     /// The first offset that is the lane's business.
     pub(crate) start: Offset,
+    pub(crate) terms: ReplayTerms,
     pub(crate) progress: LaneProgress,
     /// It was at work before this process began.
     pub(crate) staggered: bool,
@@ -34,6 +37,7 @@ pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) plan: Arc<Plan>,
     pub(crate) kind: LaneKind,
+    pub(crate) terms: ReplayTerms,
     /// Records of its stream before its start: the lane's own count begins there.
     pub(crate) base: u64,
     /// How many records of its stream lie below where it looked last.
@@ -50,8 +54,10 @@ pub(crate) struct Lane {
     /// Events that retention removed before the lane had seen them. The scheduler never knew
     /// them; they count as expired.
     pub(crate) expired_unseen: u64,
+    /// As the scheduler has it; [`Lane::shown_state`] is what people see.
     pub(crate) state: LaneState,
     pub(crate) state_since: UnixMillis,
+    pub(crate) told: Told,
     /// Boxed, as most lanes of a large installation have nothing to say.
     pub(crate) figures: Option<Box<Figures>>,
 }
@@ -64,6 +70,8 @@ pub(crate) struct Figures {
     /// By status, or by failure.
     pub(crate) attempts: Vec<(AttemptResult, u64)>,
     pub(crate) last_error: Option<String>,
+    /// What brought the lane into its state, where it is not simply active.
+    pub(crate) cause: Option<String>,
     pub(crate) minute: Minute,
     pub(crate) sampled_failed_at: Option<MonoMicros>,
     pub(crate) sampled_delivered_at: Option<MonoMicros>,
@@ -115,8 +123,9 @@ impl Lane {
         };
         Self {
             id: spec.progress.lane,
-            plan: spec.plan,
+            plan: spec.plan.on_terms(&spec.terms),
             kind: spec.kind,
+            terms: spec.terms,
             base,
             seen: Seen::new(spec.progress.cursor, seen),
             durable: spec.progress.cursor,
@@ -127,6 +136,7 @@ impl Lane {
             expired_unseen: 0,
             state,
             state_since: unix,
+            told: Told::new(),
             figures: None,
         }
     }
@@ -137,6 +147,14 @@ impl Lane {
 
     pub(crate) fn stream(&self) -> SourceId {
         self.plan.connection.source
+    }
+
+    /// The state that a person sees: `state`, unless the configuration has switched the lane off.
+    pub(crate) fn shown_state(&self, state: LaneState) -> LaneState {
+        if !self.plan.is_enabled() && self.plan.definition.is_ok() {
+            return LaneState::Disabled;
+        }
+        state
     }
 
     /// Events of one key go in order. What is delivered again goes as it was asked for.

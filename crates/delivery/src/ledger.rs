@@ -6,8 +6,8 @@
 
 use std::mem;
 
-use model::{ConnectionId, LaneId, MonoMicros, Offset};
-use store::{AttemptSample, CommitBatch, DeadLetter, Store};
+use model::{ConnectionId, LaneId, LaneProgress, MonoMicros, Offset};
+use store::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, Store};
 use tokio::sync::oneshot;
 
 /// How long to wait before a commit that failed is handed in again.
@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     state: State,
     /// The last commit failed, which was said.
     failing: bool,
+    /// The last progress of lanes that are finished: it goes behind any earlier one.
+    last: Vec<LaneProgress>,
     /// Connections whose redelivery lane is finished once the present batch is committed.
     redelivered: Vec<ConnectionId>,
 }
@@ -59,6 +61,7 @@ impl Ledger {
             due: None,
             state: State::Idle,
             failing: false,
+            last: Vec::new(),
             redelivered: Vec::new(),
         }
     }
@@ -89,12 +92,15 @@ impl Ledger {
 
     /// The lane is done. `redelivery_of`: look once more whether that connection has queued
     /// letters, after the commit.
+    /// `last`: where the lane was at its end, which the scheduler will not tell again.
     pub(crate) fn finish(
         &mut self,
-        lane: LaneId,
+        lane: FinishedLane,
+        last: Option<LaneProgress>,
         redelivery_of: Option<ConnectionId>,
         now: MonoMicros,
     ) {
+        self.last.extend(last);
         self.batch.finished.push(lane);
         self.redelivered.extend(redelivery_of);
         self.touch(now);
@@ -134,6 +140,7 @@ impl Ledger {
                 let mut batch = mem::take(&mut self.batch);
                 self.bytes = 0;
                 let more = collect(&mut batch);
+                batch.lanes.append(&mut self.last);
                 self.due = more.then_some(now);
                 if batch.is_empty() {
                     return;

@@ -12,6 +12,7 @@ use model::{
     Connection, ConnectionId, Destination, DestinationId, Ordering, Policy, Registry, SourceId,
 };
 use scheduler::LanePolicy;
+use store::ReplayTerms;
 
 use crate::options::{ATTEMPT_TIMEOUT_MS, Options};
 
@@ -26,12 +27,36 @@ pub(crate) struct Plan {
     pub(crate) attempt_timeout: Duration,
     /// VRL; only where events of one key go in order.
     ordering_key: Option<String>,
+    /// VRL; what a replay is restricted to, beside the connection's own filter.
+    replay_filter: Option<String>,
 }
 
 /// All plans by connection.
 pub(crate) type Plans = HashMap<ConnectionId, Arc<Plan>>;
 
 impl Plan {
+    /// The plan of a replay that was asked for on these terms.
+    pub(crate) fn on_terms(self: Arc<Self>, terms: &ReplayTerms) -> Arc<Self> {
+        if *terms == ReplayTerms::default() {
+            return self;
+        }
+        let rate = terms.rate_limit_per_s.map(f64::from);
+        let policy = LanePolicy {
+            rate_limit_per_s: lower(rate, self.policy.rate_limit_per_s),
+            ..(*self.policy).clone()
+        };
+        Arc::new(Self {
+            connection: Arc::clone(&self.connection),
+            source: self.source.clone(),
+            destination: Arc::clone(&self.destination),
+            definition: self.definition.clone(),
+            policy: Arc::new(policy),
+            attempt_timeout: self.attempt_timeout,
+            ordering_key: self.ordering_key.clone(),
+            replay_filter: terms.filter.clone(),
+        })
+    }
+
     /// Switched off by the configuration: it keeps its events and sends none.
     pub(crate) fn is_enabled(&self) -> bool {
         self.connection.enabled && self.destination.enabled
@@ -49,6 +74,7 @@ impl Plan {
             && self.connection.filter == other.connection.filter
             && self.connection.transform == other.connection.transform
             && self.ordering_key == other.ordering_key
+            && self.replay_filter == other.replay_filter
     }
 
     /// A transformer for its events.
@@ -57,14 +83,19 @@ impl Plan {
     /// The definition, the settings, the filter or the transform is wrong.
     pub(crate) fn transformer(&self) -> Result<Transformer, String> {
         let definition = self.definition.as_ref().map_err(String::clone)?;
-        Transformer::new(
+        let mut transformer = Transformer::new(
             Arc::clone(definition),
             settings(&self.destination, definition)?,
             &self.destination_names(definition),
             self.connection.filter.as_deref(),
             self.connection.transform.as_deref(),
         )
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+        if let Some(filter) = &self.replay_filter {
+            let restricted = transformer.restrict(filter);
+            restricted.map_err(|error| error.to_string())?;
+        }
+        Ok(transformer)
     }
 
     /// What tells its events' keys.
@@ -128,6 +159,7 @@ pub(crate) fn plans(registry: &Registry, catalog: &Catalog, options: &Options) -
                 said.attempt_timeout_ms.unwrap_or(ATTEMPT_TIMEOUT_MS),
             ),
             ordering_key: said.ordering_key,
+            replay_filter: None,
         };
         plans.insert(connection.id, Arc::new(plan));
     }

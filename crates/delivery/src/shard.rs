@@ -245,6 +245,10 @@ impl Shard {
                     lane.transformer = None;
                 }
             }
+            let untold = self.lanes.values().filter(|lane| lane.told.has_untold());
+            for lane in untold.map(|lane| lane.id).collect::<Vec<_>>() {
+                self.tell_state(lane);
+            }
         }
     }
 

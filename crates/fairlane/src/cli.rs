@@ -57,8 +57,11 @@ pub enum Command {
     /// Events that could not be delivered.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
-    /// Deliver a range of the log again, to one connection.
+    /// Deliver a range of the log again, to one connection, old or new.
     Replay(ReplayArgs),
+    /// Replays: list, follow or cancel them.
+    #[command(subcommand)]
+    Replays(ReplaysCommand),
     /// The catalog: what kinds of destinations there are.
     #[command(subcommand)]
     Destination(DestinationCommand),
@@ -189,12 +192,8 @@ pub enum DeadLettersCommand {
     List {
         #[command(flatten)]
         admin: AdminArgs,
-        /// Only of this connection.
-        #[arg(long, value_name = "NAME")]
-        connection: Option<String>,
-        /// Only with this reason, for example `refused`.
-        #[arg(long)]
-        reason: Option<String>,
+        #[command(flatten)]
+        filter: DeadLetterFilter,
         /// At most this many.
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -205,16 +204,79 @@ pub enum DeadLettersCommand {
         admin: AdminArgs,
         id: u64,
     },
-    /// Try again: some by id, those of a connection, or all.
-    #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "connection", "all"])))]
+    /// Try again: some by id, those that a filter lets through, or all.
+    #[command(group(
+        clap::ArgGroup::new("which")
+            .required(true)
+            .multiple(true)
+            .args(["ids", "connection", "reason", "since", "until", "event", "all"])
+    ))]
     Redeliver {
         #[command(flatten)]
         admin: AdminArgs,
+        #[arg(conflicts_with_all = ["connection", "reason", "since", "until", "event", "all"])]
         ids: Vec<u64>,
-        #[arg(long, value_name = "NAME")]
-        connection: Option<String>,
-        #[arg(long)]
+        #[command(flatten)]
+        filter: DeadLetterFilter,
+        /// All there are.
+        #[arg(long, conflicts_with_all = ["connection", "reason", "since", "until", "event"])]
         all: bool,
+    },
+}
+
+/// Which dead letters; what is not given does not restrict.
+#[derive(Args, Debug)]
+pub struct DeadLetterFilter {
+    /// Only of this connection.
+    #[arg(long, value_name = "NAME")]
+    pub connection: Option<String>,
+    /// Only with this reason, for example `refused`.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only those that died at or after this time (2026-01-31T12:00:00Z).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only those that died before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only events of this name, for example `Order Completed`; of those without one, this type.
+    #[arg(long, value_name = "NAME")]
+    pub event: Option<String>,
+}
+
+impl DeadLetterFilter {
+    /// What is given, as the management API names it.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("connection", &self.connection),
+            ("reason", &self.reason),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("event", &self.event),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ReplaysCommand {
+    /// List them, newest last.
+    List {
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Show how one gets on, until it has ended.
+    Follow {
+        #[command(flatten)]
+        admin: AdminArgs,
+        id: u64,
+    },
+    /// End one before it is done. What it has delivered stays delivered.
+    Cancel {
+        #[command(flatten)]
+        admin: AdminArgs,
+        id: u64,
     },
 }
 
@@ -224,12 +286,20 @@ pub struct ReplayArgs {
     pub admin: AdminArgs,
     /// The connection's name.
     pub connection: String,
-    /// From this offset, or this time (2026-01-31T12:00:00Z).
+    /// From this offset (0: the oldest event that is kept), or this time (2026-01-31T12:00:00Z).
     #[arg(long, value_name = "OFFSET|TIME")]
     pub from: String,
-    /// Up to, but not with, this offset or time. Without it: what is in the log now.
-    #[arg(long, value_name = "OFFSET|TIME")]
+    /// Up to, but not with, this offset or time. `start`: up to where the connection began, which
+    /// gives a new one what it has missed, each event once. Without it: what is in the log now.
+    #[arg(long, value_name = "OFFSET|TIME|start")]
     pub to: Option<String>,
+    /// VRL: only events of which this is true, for example `.event == "Order Completed"`. The
+    /// connection's own filter holds beside it.
+    #[arg(long, value_name = "VRL")]
+    pub filter: Option<String>,
+    /// At most so many requests a second. The connection's own limit holds beside it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
     /// Return at once instead of showing the progress.
     #[arg(long)]
     pub detach: bool,

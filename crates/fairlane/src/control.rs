@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use admin::control::DeadLetterFilter as ApiFilter;
 use admin::control::{
     Answer, AttemptView, Control, ControlError, DeadLetterDetail, DeadLetterQuery,
-    DeadLetterSummary, DestinationStatus, HistogramSnapshot, IngestSnapshot, LaneDetail, LaneTally,
-    LogPoint, LogStatus, MetricsSnapshot, Redelivery, ReloadReport, ReplayRequest, ReplayStatus,
-    Selection, Status, StoreStatus,
+    DeadLetterSummary, DeadLetterTotals, DestinationStatus, HistogramSnapshot, IngestSnapshot,
+    LaneDetail, LaneTally, LogStatus, MetricsSnapshot, Redelivery, ReloadReport, ReplayRequest,
+    ReplayStatus, Selection, Status, StoreStatus,
 };
 use ingest::{Cut, Discard, Ingest};
 use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
-use model::{ConnectionId, Destination, LaneId, Offset};
-use store::{DeadLetterFilter, DeadLetterSelection, DeadLetterState, LaneKind, LaneRow};
+use model::{ConnectionId, Destination};
+use store::{DeadLetterCount, DeadLetterFilter, DeadLetterSelection, DeadLetterState};
 
 use crate::serve::{Parts, now};
+
+mod replays;
 
 /// Implements [`Control`]; what blocks runs beside the runtime of its caller.
 pub struct Steering {
@@ -76,16 +79,39 @@ impl Steering {
     async fn store_status(&self) -> StoreStatus {
         let looked = self.look(|parts| {
             let counts = parts.store.dead_letter_counts()?;
-            Ok((counts, parts.store.queued_dead_letter_count()?))
+            let queued = parts.store.queued_dead_letter_count()?;
+            Ok((counts, queued, parts.store.file_bytes()))
         });
-        let Ok((counts, queued)) = looked.await else {
+        let Ok((counts, queued, bytes)) = looked.await else {
             return StoreStatus::default();
         };
+        let totals = self.totals(&counts);
         StoreStatus {
-            bytes: counts.iter().map(|count| count.bytes).sum(),
-            dead_letters: counts.iter().map(|count| count.letters).sum(),
+            bytes,
+            dead_letters: totals.letters,
             dead_letters_queued: queued,
+            dead_letters_bytes: totals.bytes,
+            dead_letters_bytes_max: totals.bytes_max,
+            dead_letters_evicted: totals.evicted,
+            dead_letters_redelivered: totals.redelivered,
         }
+    }
+
+    fn totals<'a>(
+        &self,
+        counts: impl IntoIterator<Item = &'a DeadLetterCount>,
+    ) -> DeadLetterTotals {
+        let mut totals = DeadLetterTotals {
+            bytes_max: self.parts.store.dead_letters_bytes_max(),
+            ..DeadLetterTotals::default()
+        };
+        for count in counts {
+            totals.letters += count.letters;
+            totals.bytes += count.bytes;
+            totals.evicted += count.evicted;
+            totals.redelivered += count.redelivered;
+        }
+        totals
     }
 
     fn reload_error(&self) -> Option<String> {
@@ -114,36 +140,17 @@ impl Steering {
         }
     }
 
-    fn point(&self, point: LogPoint) -> Offset {
-        match point {
-            LogPoint::Offset(offset) => offset,
-            LogPoint::Time(time) => self.parts.log.offset_at(time),
-        }
-    }
-
-    async fn replay_rows(&self) -> Result<Vec<LaneRow>, ControlError> {
-        let is_replay = |row: &LaneRow| matches!(row.kind, LaneKind::Replay { .. });
-        let rows = self.look(|parts| parts.store.lanes()).await?;
-        Ok(rows.into_iter().filter(is_replay).collect())
-    }
-
-    fn replay_status(
-        &self,
-        row: &LaneRow,
-        lanes: &HashMap<LaneId, LaneStatus>,
-    ) -> Option<ReplayStatus> {
-        let LaneKind::Replay { id, from, to } = row.kind else {
-            return None;
-        };
-        let connection = self.connection_name(row.connection);
-        let lane = lanes.get(&row.lane).cloned();
-        Some(ReplayStatus {
-            id,
-            connection,
-            from,
-            to,
-            finished: row.finished,
-            lane,
+    /// The store's words for which dead letters are meant.
+    fn filter(&self, filter: ApiFilter) -> Result<DeadLetterFilter, ControlError> {
+        let connection = filter.connection.as_deref();
+        let connection = connection.map(|name| self.connection_id(name));
+        Ok(DeadLetterFilter {
+            connection: connection.transpose()?,
+            reason: filter.reason,
+            since: filter.since,
+            until: filter.until,
+            event: filter.event,
+            ..DeadLetterFilter::default()
         })
     }
 }
@@ -243,16 +250,10 @@ impl Control for Steering {
         query: DeadLetterQuery,
     ) -> Answer<'_, Result<Vec<DeadLetterSummary>, ControlError>> {
         Box::pin(async move {
-            let connection = query.connection.as_deref();
-            let connection = connection
-                .map(|name| self.connection_id(name))
-                .transpose()?;
             let filter = DeadLetterFilter {
-                connection,
-                reason: query.reason,
                 after_id: query.after,
                 limit: query.limit,
-                ..DeadLetterFilter::default()
+                ..self.filter(query.filter)?
             };
             let letters = self
                 .look(move |parts| parts.store.dead_letters(&filter))
@@ -261,6 +262,21 @@ impl Control for Steering {
                 .into_iter()
                 .map(|letter| self.summary(letter))
                 .collect())
+        })
+    }
+
+    fn dead_letter_totals<'a>(
+        &'a self,
+        connection: Option<&'a str>,
+    ) -> Answer<'a, Result<DeadLetterTotals, ControlError>> {
+        Box::pin(async move {
+            let wanted = connection.map(|name| self.connection_id(name));
+            let wanted = wanted.transpose()?;
+            let counts = self.look(|parts| parts.store.dead_letter_counts()).await?;
+            let is_wanted = |count: &&DeadLetterCount| {
+                wanted.is_none_or(|connection| count.connection == connection)
+            };
+            Ok(self.totals(counts.iter().filter(is_wanted)))
         })
     }
 
@@ -296,21 +312,16 @@ impl Control for Steering {
 
     fn redeliver(&self, selection: Selection) -> Answer<'_, Result<Vec<Redelivery>, ControlError>> {
         Box::pin(async move {
-            let everything = DeadLetterFilter {
-                limit: usize::MAX,
-                ..DeadLetterFilter::default()
-            };
             let selection = match selection {
-                Selection::All => DeadLetterSelection::Filter(everything),
+                Selection::All => DeadLetterSelection::Filter(DeadLetterFilter {
+                    limit: usize::MAX,
+                    ..DeadLetterFilter::default()
+                }),
                 Selection::Ids(ids) => DeadLetterSelection::Ids(ids),
-                Selection::Matching { connection, reason } => {
-                    let connection = Some(self.connection_id(&connection)?);
-                    DeadLetterSelection::Filter(DeadLetterFilter {
-                        connection,
-                        reason,
-                        ..everything
-                    })
-                }
+                Selection::Matching(filter) => DeadLetterSelection::Filter(DeadLetterFilter {
+                    limit: usize::MAX,
+                    ..self.filter(filter)?
+                }),
             };
             let queued = self
                 .parts
@@ -327,33 +338,19 @@ impl Control for Steering {
     }
 
     fn replay(&self, request: ReplayRequest) -> Answer<'_, Result<ReplayStatus, ControlError>> {
-        Box::pin(async move {
-            let from = self.point(request.from);
-            let to = request
-                .to
-                .map_or_else(|| self.parts.log.end(), |to| self.point(to));
-            let delivery = &self.parts.delivery;
-            let lane = delivery
-                .replay(&request.connection, from, to)
-                .await
-                .map_err(of_delivery)?;
-            let rows = self.replay_rows().await?;
-            let row = rows.iter().find(|row| row.lane == lane);
-            row.and_then(|row| self.replay_status(row, &HashMap::new()))
-                .ok_or_else(|| ControlError::Internal("the replay was not recorded".to_owned()))
-        })
+        Box::pin(self.start_replay(request))
     }
 
     fn replays(&self) -> Answer<'_, Result<Vec<ReplayStatus>, ControlError>> {
-        Box::pin(async move {
-            let rows = self.replay_rows().await?;
-            let lanes = self.live_lanes().await;
-            let lanes = lanes.into_iter().map(|lane| (lane.lane, lane)).collect();
-            Ok(rows
-                .iter()
-                .filter_map(|row| self.replay_status(row, &lanes))
-                .collect())
-        })
+        Box::pin(self.all_replays())
+    }
+
+    fn replay_by_id(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>> {
+        Box::pin(self.one_replay(id))
+    }
+
+    fn cancel_replay(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>> {
+        Box::pin(self.end_replay(id))
     }
 
     fn destinations(&self) -> Answer<'_, Vec<DestinationStatus>> {

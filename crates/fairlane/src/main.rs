@@ -15,6 +15,7 @@ mod serve;
 mod simulate;
 mod table;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Resume(args) => command::lanes::resume(args),
         Command::DeadLetters(command) => command::dead_letters::run(command),
         Command::Replay(args) => command::replay::run(args),
+        Command::Replays(command) => command::replay::steer(command),
         Command::Destination(command) => match command::destination::run(command) {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -76,6 +78,8 @@ fn start_logging(cli: &Cli) {
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for people: in a file they are noise, and hide words from a search.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => builder.with_target(false).init(),

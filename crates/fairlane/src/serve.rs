@@ -154,6 +154,7 @@ impl App {
         let store = store.map_or_else(|| open_store(config_path), Ok)?;
         let registry = Arc::new(options::registry(&config, &store)?);
         store.record_registry(&registry, started_at)?;
+        store.set_dead_letters_bytes_max(config.delivery.dead_letters_bytes_max);
         // The ports first: what is taken should be known before anything is written.
         let events = listen(config.server.listen, "listen")?;
         let management = listen(config.server.admin_listen, "admin_listen")?;

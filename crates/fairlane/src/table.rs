@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 
 use model::lane::{LaneState, LaneStatus, latency_quantile_ms};
+use model::{FilterReason, UnixMillis};
+
+use crate::serve::rfc3339;
 
 /// Lays rows out in columns: texts to the left, figures to the right.
 pub fn layout(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -44,10 +47,11 @@ fn is_figures(rows: &[Vec<String>], column: usize) -> bool {
 }
 
 /// The table of `fairlane lanes`.
-pub fn lanes(lanes: &[LaneStatus]) -> String {
+pub fn lanes(lanes: &[LaneStatus], now: UnixMillis) -> String {
     let header = [
         "LANE",
         "STATE",
+        "SINCE",
         "ACCEPTED",
         "DELIVERED",
         "REJECTED",
@@ -56,6 +60,8 @@ pub fn lanes(lanes: &[LaneStatus]) -> String {
         "PENDING",
         "RETRYING",
         "FLYING",
+        "LIMIT",
+        "NEXT",
         "OLDEST",
         "P50",
         "P99",
@@ -67,6 +73,7 @@ pub fn lanes(lanes: &[LaneStatus]) -> String {
             vec![
                 lane.connection.clone(),
                 state(lane.state),
+                time(now.0.saturating_sub(lane.state_since.0)),
                 lane.accepted.to_string(),
                 lane.counts.delivered.to_string(),
                 lane.counts.rejected.to_string(),
@@ -75,6 +82,9 @@ pub fn lanes(lanes: &[LaneStatus]) -> String {
                 lane.pending.to_string(),
                 lane.retrying.to_string(),
                 lane.in_flight.to_string(),
+                limit(lane),
+                lane.next_attempt_at
+                    .map_or_else(|| "-".to_owned(), |at| time(at.0.saturating_sub(now.0))),
                 if lane.pending == 0 {
                     "-".to_owned()
                 } else {
@@ -93,6 +103,128 @@ pub fn state(state: LaneState) -> String {
     match state {
         LaneState::Held { reason } => format!("held: {}", reason.as_str()),
         other => other.as_str().to_owned(),
+    }
+}
+
+/// Requests at once, and a second where that is limited.
+fn limit(lane: &LaneStatus) -> String {
+    match lane.rate_limit_per_s {
+        None => lane.concurrency_limit.to_string(),
+        Some(rate) => format!("{}, {rate}/s", lane.concurrency_limit),
+    }
+}
+
+/// All that is known of one lane, a line for each thing.
+pub fn lane(lane: &LaneStatus, now: UnixMillis) -> String {
+    let clock = |at: UnixMillis| format!("{} ({})", rfc3339(at), distance(at, now));
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let oldest = lane.oldest_unsettled.map(|offset| {
+        let age = seconds(lane.backlog_age_ms);
+        format!("offset {}, {age} old", offset.0)
+    });
+    let filtered = FilterReason::ALL
+        .iter()
+        .zip(lane.counts.filtered)
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{} {count}", reason.as_str()));
+    let filtered: Vec<String> = filtered.collect();
+    let attempts = lane.attempts.iter();
+    let attempts = attempts.map(|(result, count)| format!("{}: {count}", shorten(result, 40)));
+    let lines = [
+        ("lane", lane.connection.clone()),
+        (
+            "from",
+            format!(
+                "{} to {} ({})",
+                lane.source, lane.destination, lane.definition
+            ),
+        ),
+        ("state", state(lane.state)),
+        ("cause", shorten(lane.cause.as_deref().unwrap_or("-"), 200)),
+        ("since", clock(lane.state_since)),
+        ("next attempt", or_dash(lane.next_attempt_at.map(clock))),
+        ("concurrency limit", lane.concurrency_limit.to_string()),
+        (
+            "rate limit",
+            or_dash(
+                lane.rate_limit_per_s
+                    .map(|rate| format!("{rate} requests a second")),
+            ),
+        ),
+        (
+            "ordering",
+            if lane.ordered { "by key" } else { "none" }.to_owned(),
+        ),
+        ("attempts in flight", lane.in_flight.to_string()),
+        ("retry queue", lane.retrying.to_string()),
+        ("oldest unsettled", or_dash(oldest)),
+        ("cursor", lane.cursor.0.to_string()),
+        ("accepted", lane.accepted.to_string()),
+        ("delivered", lane.counts.delivered.to_string()),
+        (
+            "filtered",
+            format!("{} {}", lane.counts.filtered_total(), bracketed(&filtered)),
+        ),
+        ("rejected", lane.counts.rejected.to_string()),
+        ("expired", lane.counts.expired.to_string()),
+        ("pending", lane.pending.to_string()),
+        (
+            "latency",
+            format!(
+                "p50 {}, p99 {}",
+                quantile(&lane.latency_ms_buckets, 0.5),
+                quantile(&lane.latency_ms_buckets, 0.99)
+            ),
+        ),
+        ("attempts", attempts.collect::<Vec<_>>().join(", ")),
+        (
+            "last error",
+            shorten(lane.last_error.as_deref().unwrap_or("-"), 200),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        writeln!(text, "{name:<20}{}", value.trim_end()).expect("a string takes all");
+    }
+    text
+}
+
+fn bracketed(parts: &[String]) -> String {
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("({})", parts.join(", "))
+}
+
+fn distance(at: UnixMillis, now: UnixMillis) -> String {
+    if at > now {
+        format!("in {}", time(at.0 - now.0))
+    } else {
+        format!("{} ago", time(now.0 - at.0))
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
+/// Bytes as a person says them: `12 B`, `4 KiB`, `1.5 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1 << 10 {
+        return format!("{bytes} B");
+    }
+    // In tenths of the unit, so that no fraction is needed.
+    let (mut tenths, mut unit) = (bytes * 10 / 1_024, UNITS[0]);
+    for next in &UNITS[1..] {
+        if tenths < 10_240 {
+            break;
+        }
+        (tenths, unit) = (tenths / 1_024, *next);
+    }
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        part => format!("{}.{part} {unit}", tenths / 10),
     }
 }
 

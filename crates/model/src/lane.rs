@@ -166,18 +166,28 @@ pub struct LaneStatus {
     pub state: LaneState,
     /// Since when it is in that state.
     pub state_since: UnixMillis,
+    /// What brought it into that state, in words, where it is not simply active.
+    pub cause: Option<String>,
     /// Events of its source since the lane began.
     pub accepted: u64,
     #[serde(flatten)]
     pub counts: OutcomeCounts,
     /// `accepted` less what has ended.
     pub pending: u64,
-    /// Jobs that failed and wait for another attempt.
+    /// The retry queue: jobs that failed and wait for another attempt.
     pub retrying: u64,
+    /// Attempts under way: requests, each of one job or a batch.
     pub in_flight: u64,
     /// The adaptive concurrency limit in force.
     pub concurrency_limit: u64,
+    /// The limit of attempts a second in force, if there is one.
+    pub rate_limit_per_s: Option<f64>,
+    /// Events of one key go in order.
+    pub ordered: bool,
     pub cursor: Offset,
+    /// The oldest event that is not settled, where one is pending and it is known. A redelivery
+    /// has none: its jobs are dead letters.
+    pub oldest_unsettled: Option<Offset>,
     /// Age of the oldest unsettled event; 0 where nothing is pending.
     pub backlog_age_ms: u64,
     /// When the lane will try next, if it is waiting.

@@ -20,11 +20,7 @@ fn main() {
     };
     let store = Store::open(options, UnixMillis(0)).expect("a new store");
     let new: Vec<NewLane> = (1..=lanes)
-        .map(|id| NewLane {
-            connection: ConnectionId(id),
-            kind: LaneKind::Live,
-            start: Offset::ZERO,
-        })
+        .map(|id| NewLane::new(ConnectionId(id), LaneKind::Live, Offset::ZERO))
         .collect();
     let ids = timed(&format!("add {lanes} lanes"), || {
         store.add_lanes(&new).expect("new lanes")

@@ -18,7 +18,16 @@ pub struct CommitBatch {
     /// Dead letters that were tried again, by id, and how that ended: delivered and filtered ones
     /// go away, the others wait again.
     pub redelivered: Vec<(u64, Outcome)>,
-    pub finished: Vec<LaneId>,
+    pub finished: Vec<FinishedLane>,
+}
+
+/// A lane that has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinishedLane {
+    pub lane: LaneId,
+    pub at: UnixMillis,
+    /// Before it was done.
+    pub cancelled: bool,
 }
 
 impl CommitBatch {

@@ -1,5 +1,8 @@
 //! One batch, one transaction.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use model::UnixMillis;
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -14,7 +17,7 @@ pub(crate) struct Committer {
     samples_per_lane_max: u32,
     minutes_kept: u32,
     finished_lanes_kept: u32,
-    dead_letters_bytes_max: u64,
+    dead_letters_bytes_max: Arc<AtomicU64>,
     /// What all dead letters have.
     dead_letters_bytes: u64,
     /// Dead letters given up since the limit was first met, `None` while there is room.
@@ -28,12 +31,16 @@ pub(crate) struct Committer {
 const EPISODE_ENDS_PERCENT: u64 = 90;
 
 impl Committer {
-    pub(crate) fn new(connection: &Connection, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(
+        connection: &Connection,
+        options: &Options,
+        dead_letters_bytes_max: Arc<AtomicU64>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             samples_per_lane_max: options.samples_per_lane_max,
             minutes_kept: options.minutes_kept,
             finished_lanes_kept: options.finished_lanes_kept,
-            dead_letters_bytes_max: options.dead_letters_bytes_max,
+            dead_letters_bytes_max,
             dead_letters_bytes: kept::total_bytes(connection)?,
             evicted: None,
             latest_minute: UnixMillis(0),
@@ -88,7 +95,7 @@ impl Committer {
         let bytes = self
             .dead_letters_bytes
             .saturating_add_signed(totals.bytes());
-        let evicted = kept::evict(tx, bytes, self.dead_letters_bytes_max, &mut totals)?;
+        let evicted = kept::evict(tx, bytes, self.bytes_max(), &mut totals)?;
         totals.save(tx)?;
         Ok((
             self.dead_letters_bytes
@@ -97,12 +104,17 @@ impl Committer {
         ))
     }
 
+    fn bytes_max(&self) -> u64 {
+        self.dead_letters_bytes_max.load(Ordering::Relaxed)
+    }
+
     /// Says once that evictions began, and once that they ended.
     fn announce(&mut self, evicted: u64) {
+        let bytes_max = self.bytes_max();
         match self.evicted {
             None if evicted > 0 => {
                 tracing::warn!(
-                    bytes_max = self.dead_letters_bytes_max,
+                    bytes_max,
                     "dead letters have reached their limit: the oldest are given up; redeliver \
                      them, or raise the limit"
                 );
@@ -110,8 +122,7 @@ impl Committer {
             }
             None => {}
             Some(before) => {
-                let ended = self.dead_letters_bytes / EPISODE_ENDS_PERCENT
-                    < self.dead_letters_bytes_max / 100;
+                let ended = self.dead_letters_bytes / EPISODE_ENDS_PERCENT < bytes_max / 100;
                 let total = before + evicted;
                 if ended {
                     tracing::info!(evicted = total, "dead letters are below their limit again");

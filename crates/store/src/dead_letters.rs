@@ -29,6 +29,8 @@ pub struct DeadLetterFilter {
     pub since: Option<UnixMillis>,
     /// Died before.
     pub until: Option<UnixMillis>,
+    /// The event's name; of an event without one, its type.
+    pub event: Option<String>,
     /// Only ids above this one: for the next page, the last id of the page before.
     pub after_id: Option<u64>,
     /// At most so many, the lowest ids first.
@@ -43,6 +45,7 @@ impl Default for DeadLetterFilter {
             reason: None,
             since: None,
             until: None,
+            event: None,
             after_id: None,
             limit: 100,
         }
@@ -222,6 +225,11 @@ pub(crate) fn event(connection: &Connection, id: u64) -> Result<Option<Bytes>, E
     Ok(event.map(Bytes::from))
 }
 
+/// The letter of a damaged record has no event.
+const EVENT_IS: &str = "CASE WHEN json_valid(CAST(event AS TEXT)) THEN \
+    coalesce(json_extract(CAST(event AS TEXT), '$.event'), \
+             json_extract(CAST(event AS TEXT), '$.type')) END = ?";
+
 /// Only what restricts is written out, so that SQLite can choose an index.
 fn condition_of(filter: &DeadLetterFilter) -> (String, Vec<Value>) {
     let restrictions = [
@@ -243,6 +251,7 @@ fn condition_of(filter: &DeadLetterFilter) -> (String, Vec<Value>) {
             "died_at < ?",
             filter.until.map(|time| Value::Integer(to_sql(time.0))),
         ),
+        (EVENT_IS, filter.event.clone().map(Value::Text)),
         (
             "id > ?",
             filter.after_id.map(|id| Value::Integer(to_sql(id))),

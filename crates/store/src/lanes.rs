@@ -1,8 +1,9 @@
 //! Lanes and where they are.
 
-use model::{ConnectionId, LaneId, LaneProgress, Offset};
+use model::{ConnectionId, LaneId, LaneProgress, Offset, UnixMillis};
 use rusqlite::{Connection, ErrorCode, Row, params};
 
+use crate::batch::FinishedLane;
 use crate::error::Error;
 use crate::names;
 use crate::number::{from_sql, to_sql, u64_at};
@@ -19,13 +20,35 @@ pub enum LaneKind {
     Redelivery,
 }
 
+/// What a replay was asked for beside its range. Empty for other lanes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReplayTerms {
+    /// VRL: only events of which it is true, beside the connection's own filter.
+    pub filter: Option<String>,
+    /// Requests a second, beside the connection's own limit.
+    pub rate_limit_per_s: Option<u32>,
+}
+
 /// A lane to be added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewLane {
     pub connection: ConnectionId,
     pub kind: LaneKind,
     /// The first offset that is the lane's business.
     pub start: Offset,
+    pub terms: ReplayTerms,
+}
+
+impl NewLane {
+    #[must_use]
+    pub fn new(connection: ConnectionId, kind: LaneKind, start: Offset) -> Self {
+        Self {
+            connection,
+            kind,
+            start,
+            terms: ReplayTerms::default(),
+        }
+    }
 }
 
 /// A lane as it was kept.
@@ -35,8 +58,13 @@ pub struct LaneRow {
     pub connection: ConnectionId,
     pub kind: LaneKind,
     pub start: Offset,
+    pub terms: ReplayTerms,
     pub progress: LaneProgress,
     pub finished: bool,
+    /// It was ended before it was done.
+    pub cancelled: bool,
+    /// When it was finished, where that was noted.
+    pub ended_at: Option<UnixMillis>,
     /// The progress could not be read. What is given instead begins at the cursor with an empty
     /// window and all counts at 0: jobs may be repeated, none is lost, and the counts must be made
     /// up from the log.
@@ -47,7 +75,7 @@ pub struct LaneRow {
 pub(crate) fn list(connection: &Connection) -> Result<Vec<LaneRow>, Error> {
     let mut rows = connection.prepare_cached(
         "SELECT id, connection, kind, replay, replay_from, replay_to, start, cursor, finished,
-                progress
+                progress, replay_filter, replay_rate, ended_at, cancelled
          FROM lanes ORDER BY id",
     )?;
     let lanes: Vec<LaneRow> = rows.query_map([], lane_of)?.collect::<Result<_, _>>()?;
@@ -69,8 +97,9 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<LaneRow>, Error> {
 /// `LaneExists`: a connection would have two live lanes.
 pub(crate) fn add(tx: &Connection, lanes: &[NewLane]) -> Result<Vec<LaneId>, Error> {
     let mut insert = tx.prepare_cached(
-        "INSERT INTO lanes (connection, kind, replay, replay_from, replay_to, start, cursor)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        "INSERT INTO lanes (connection, kind, replay, replay_from, replay_to, start, cursor,
+                            replay_filter, replay_rate)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
     )?;
     let mut ids = Vec::with_capacity(lanes.len());
     for lane in lanes {
@@ -86,6 +115,8 @@ pub(crate) fn add(tx: &Connection, lanes: &[NewLane]) -> Result<Vec<LaneId>, Err
             replay.map(|(_, from, _)| to_sql(from.0)),
             replay.map(|(.., to)| to_sql(to.0)),
             to_sql(lane.start.0),
+            lane.terms.filter,
+            lane.terms.rate_limit_per_s,
         ]);
         let id = added.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Error::LaneExists(lane.connection),
@@ -115,13 +146,16 @@ pub(crate) fn save(tx: &Connection, lanes: &[LaneProgress]) -> Result<(), Error>
 }
 
 /// Marks lanes as finished, and forgets the oldest finished ones beyond `kept`.
-pub(crate) fn finish(tx: &Connection, lanes: &[LaneId], kept: u32) -> Result<(), Error> {
+pub(crate) fn finish(tx: &Connection, lanes: &[FinishedLane], kept: u32) -> Result<(), Error> {
     if lanes.is_empty() {
         return Ok(());
     }
-    let mut update = tx.prepare_cached("UPDATE lanes SET finished = 1 WHERE id = ?1")?;
+    let mut update = tx.prepare_cached(
+        "UPDATE lanes SET finished = 1, ended_at = ?2, cancelled = ?3
+         WHERE id = ?1 AND finished = 0",
+    )?;
     for lane in lanes {
-        update.execute([lane.0])?;
+        update.execute(params![lane.lane.0, to_sql(lane.at.0), lane.cancelled])?;
     }
     let mut beyond = tx.prepare_cached(
         "SELECT id FROM lanes WHERE finished = 1 ORDER BY id DESC LIMIT -1 OFFSET ?1",
@@ -172,8 +206,16 @@ fn lane_of(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
         connection,
         kind,
         start,
+        terms: ReplayTerms {
+            filter: row.get(10)?,
+            rate_limit_per_s: row.get(11)?,
+        },
         progress,
         finished: row.get(8)?,
+        cancelled: row.get(13)?,
+        ended_at: row
+            .get::<_, Option<i64>>(12)?
+            .map(|at| UnixMillis(from_sql(at))),
         damaged,
     })
 }

@@ -48,14 +48,14 @@ mod secrets;
 pub mod store;
 mod writer;
 
-pub use batch::{AttemptSample, CommitBatch, DeadLetter, MinuteDelta};
+pub use batch::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, MinuteDelta};
 pub use dead_letters::{
     DeadLetterCount, DeadLetterDetail, DeadLetterFilter, DeadLetterSelection, DeadLetterState,
     DeadLetterSummary,
 };
 pub use error::Error;
 pub use key::KeySource;
-pub use lanes::{LaneKind, LaneRow, NewLane};
+pub use lanes::{LaneKind, LaneRow, NewLane, ReplayTerms};
 pub use minutes::MinuteRow;
 pub use options::Options;
 pub use registry::{Recorded, RecordedRegistry};

@@ -4,10 +4,12 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use model::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use crate::commit::Committer;
 use crate::error::Error;
 use crate::key::{Key, KeySource};
 use crate::names;
@@ -27,6 +29,8 @@ pub(crate) struct Opened {
     pub(crate) names: NamesFile,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) options: Options,
+    /// Of the options at first; it may be changed while the store is open.
+    pub(crate) dead_letters_bytes_max: Arc<AtomicU64>,
     /// The database's file.
     pub(crate) path: PathBuf,
 }
@@ -70,7 +74,9 @@ fn open_file(options: Options, path: PathBuf, now: UnixMillis) -> Result<Opened,
     let readers: Result<Vec<Connection>, Error> = (0..options.readers)
         .map(|_| schema::open_reader(&path, &options))
         .collect();
-    let writer = Writer::start(connection, path.clone(), &options)?;
+    let bytes_max = Arc::new(AtomicU64::new(options.dead_letters_bytes_max));
+    let committer = Committer::new(&connection, &options, Arc::clone(&bytes_max))?;
+    let writer = Writer::start(connection, committer, path.clone(), &options)?;
     tracing::info!(path = %path.display(), "opened the store");
     Ok(Opened {
         readers: Readers::new(readers?),
@@ -78,6 +84,7 @@ fn open_file(options: Options, path: PathBuf, now: UnixMillis) -> Result<Opened,
         names,
         sealer,
         options,
+        dead_letters_bytes_max: bytes_max,
         path,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use model::{
@@ -11,7 +12,7 @@ use model::{
 use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
-use crate::batch::{AttemptSample, CommitBatch};
+use crate::batch::{AttemptSample, CommitBatch, FinishedLane};
 use crate::dead_letters::{
     self, DeadLetterCount, DeadLetterDetail, DeadLetterFilter, DeadLetterSelection,
     DeadLetterSummary,
@@ -115,11 +116,7 @@ impl Store {
         kind: LaneKind,
         start: Offset,
     ) -> Result<LaneId, Error> {
-        let lane = NewLane {
-            connection,
-            kind,
-            start,
-        };
+        let lane = NewLane::new(connection, kind, start);
         let added = self.write(move |tx| lanes::add(tx, &[lane]))?;
         Ok(*added
             .first()
@@ -137,7 +134,7 @@ impl Store {
 
     /// A replay is done, or a connection was removed. The lane stays listed as finished, until too
     /// many others are.
-    pub fn finish_lane(&self, lane: LaneId) -> Result<(), Error> {
+    pub fn finish_lane(&self, lane: FinishedLane) -> Result<(), Error> {
         let kept = self.opened.options.finished_lanes_kept;
         self.write(move |tx| lanes::finish(tx, &[lane], kept))
     }
@@ -172,6 +169,32 @@ impl Store {
     /// Counts by connection and reason.
     pub fn dead_letter_counts(&self) -> Result<Vec<DeadLetterCount>, Error> {
         self.read(|tx| dead_letters::counts(tx))
+    }
+
+    /// What all dead letters together may have; see [`Options::dead_letters_bytes_max`].
+    #[must_use]
+    pub fn dead_letters_bytes_max(&self) -> u64 {
+        self.opened.dead_letters_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Sets that limit; what is over it goes with the next dead letters that come.
+    pub fn set_dead_letters_bytes_max(&self, bytes: u64) {
+        let bytes = bytes.max(Options::DEAD_LETTERS_BYTES_MIN);
+        self.opened
+            .dead_letters_bytes_max
+            .store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the database's files.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        let path = &self.opened.path;
+        let bytes = |suffix: &str| {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            std::fs::metadata(name).map_or(0, |metadata| metadata.len())
+        };
+        bytes("") + bytes("-wal") + bytes("-shm")
     }
 
     /// Queues dead letters to be tried again, and returns how many were queued of each connection.

@@ -33,10 +33,10 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(
         connection: Connection,
+        committer: Committer,
         path: PathBuf,
         options: &Options,
     ) -> Result<Self, Error> {
-        let committer = Committer::new(&connection, options)?;
         let (queue, commands) = sync_channel(options.commit_queue_max);
         let busy_timeout_ms = options.busy_timeout_ms;
         let sync_interval = Duration::from_millis(options.sync_interval_ms);

@@ -1,7 +1,7 @@
 //! The table of metrics. A name in it is a promise: dashboards and alerts hold on to it.
 
-use model::FilterReason;
 use model::lane::LATENCY_BUCKETS_MS;
+use model::{FilterReason, LaneState};
 
 use super::Kind::{Counter, Gauge, Histogram};
 use super::Read::{Lane, Process};
@@ -240,6 +240,34 @@ pub const TABLE: &[Metric] = &[
         "Dead letters that wait for their redelivery.",
         Process(|s, out| out.number(&[], s.snapshot.store.dead_letters_queued)),
     ),
+    metric(
+        "fairlane_dead_letters_bytes",
+        Gauge,
+        &[],
+        "Bytes of the dead letters kept.",
+        Process(|s, out| out.number(&[], s.snapshot.store.dead_letters_bytes)),
+    ),
+    metric(
+        "fairlane_dead_letters_bytes_max",
+        Gauge,
+        &[],
+        "The limit of these bytes: over it the oldest dead letters are given up.",
+        Process(|s, out| out.number(&[], s.snapshot.store.dead_letters_bytes_max)),
+    ),
+    metric(
+        "fairlane_dead_letters_evicted",
+        Counter,
+        &[],
+        "Dead letters given up for want of room, since ever. Alert when it grows.",
+        Process(|s, out| out.number(&[], s.snapshot.store.dead_letters_evicted)),
+    ),
+    metric(
+        "fairlane_dead_letters_redelivered",
+        Counter,
+        &[],
+        "Dead letters that were delivered in the end, since ever.",
+        Process(|s, out| out.number(&[], s.snapshot.store.dead_letters_redelivered)),
+    ),
     // The lanes.
     metric(
         "fairlane_lanes_idle",
@@ -258,10 +286,24 @@ pub const TABLE: &[Metric] = &[
     metric(
         "fairlane_lane_state",
         Gauge,
-        &["state"],
-        "Always 1; the label tells the lane's state: active, throttled, open, half_open, held, \
-         disabled.",
-        Lane(|lane, out| out.number(&[lane.state.as_str()], 1)),
+        &["state", "reason"],
+        "Always 1; the labels tell the lane's state: active, throttled, open, half_open, held, \
+         disabled; and of a held one, why: auth, gone, configuration, tls, no_such_host, egress, \
+         definition, operator.",
+        Lane(|lane, out| {
+            let reason = match lane.state {
+                LaneState::Held { reason } => reason.as_str(),
+                _ => "",
+            };
+            out.number(&[lane.state.as_str(), reason], 1)
+        }),
+    ),
+    metric(
+        "fairlane_lane_state_since_seconds",
+        Gauge,
+        &[],
+        "Since when the lane is in its state, in seconds since 1970.",
+        Lane(|lane, out| out.seconds(&[], lane.state_since.0)),
     ),
     metric(
         "fairlane_lane_accepted",
@@ -320,7 +362,7 @@ pub const TABLE: &[Metric] = &[
         "fairlane_lane_in_flight",
         Gauge,
         &[],
-        "Jobs being sent.",
+        "Attempts under way.",
         Lane(|lane, out| out.number(&[], lane.in_flight)),
     ),
     metric(
@@ -329,6 +371,44 @@ pub const TABLE: &[Metric] = &[
         &[],
         "Requests at once that the destination is found to bear.",
         Lane(|lane, out| out.number(&[], lane.concurrency_limit)),
+    ),
+    metric(
+        "fairlane_lane_rate_limit_per_second",
+        Gauge,
+        &[],
+        "Attempts a second that the lane may make. Absent where there is no limit.",
+        Lane(|lane, out| match lane.rate_limit_per_s {
+            Some(rate) => out.float(&[], rate),
+            None => Ok(()),
+        }),
+    ),
+    metric(
+        "fairlane_lane_ordered",
+        Gauge,
+        &[],
+        "1 where events of one key go in order, else 0.",
+        Lane(|lane, out| out.number(&[], u64::from(lane.ordered))),
+    ),
+    metric(
+        "fairlane_lane_next_attempt_seconds",
+        Gauge,
+        &[],
+        "When a lane that waits will try next, in seconds since 1970. Absent where it does not \
+         wait for a time.",
+        Lane(|lane, out| match lane.next_attempt_at {
+            Some(at) => out.seconds(&[], at.0),
+            None => Ok(()),
+        }),
+    ),
+    metric(
+        "fairlane_lane_oldest_unsettled_offset",
+        Gauge,
+        &[],
+        "Offset of the oldest event that has not ended. Absent where none is pending.",
+        Lane(|lane, out| match lane.oldest_unsettled {
+            Some(offset) => out.number(&[], offset.0),
+            None => Ok(()),
+        }),
     ),
     metric(
         "fairlane_lane_backlog_age_seconds",

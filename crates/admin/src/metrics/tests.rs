@@ -101,11 +101,17 @@ fn a_scrape_shows_what_the_snapshot_says() {
         # TYPE fairlane_store_bytes gauge
         # TYPE fairlane_dead_letters gauge
         # TYPE fairlane_dead_letters_queued gauge
+        # TYPE fairlane_dead_letters_bytes gauge
+        # TYPE fairlane_dead_letters_bytes_max gauge
+        # TYPE fairlane_dead_letters_evicted counter
+        # TYPE fairlane_dead_letters_redelivered counter
         # TYPE fairlane_lanes_idle gauge
         fairlane_lanes_idle 1
         # TYPE fairlane_lanes_omitted gauge
         # TYPE fairlane_lane_state gauge
-        fairlane_lane_state{connection="web:crm",source="web",destination="crm",state="held"} 1
+        fairlane_lane_state{connection="web:crm",source="web",destination="crm",state="held",reason="auth"} 1
+        # TYPE fairlane_lane_state_since_seconds gauge
+        fairlane_lane_state_since_seconds{connection="web:crm",source="web",destination="crm"} 1.0
         # TYPE fairlane_lane_accepted counter
         fairlane_lane_accepted_total{connection="web:crm",source="web",destination="crm"} 9
         # TYPE fairlane_lane_delivered counter
@@ -120,6 +126,10 @@ fn a_scrape_shows_what_the_snapshot_says() {
         # TYPE fairlane_lane_in_flight gauge
         # TYPE fairlane_lane_concurrency_limit gauge
         fairlane_lane_concurrency_limit{connection="web:crm",source="web",destination="crm"} 4
+        # TYPE fairlane_lane_rate_limit_per_second gauge
+        # TYPE fairlane_lane_ordered gauge
+        # TYPE fairlane_lane_next_attempt_seconds gauge
+        # TYPE fairlane_lane_oldest_unsettled_offset gauge
         # TYPE fairlane_lane_backlog_age_seconds gauge
         fairlane_lane_backlog_age_seconds{connection="web:crm",source="web",destination="crm"} 2.5
         # TYPE fairlane_lane_latency_seconds histogram

@@ -17,13 +17,17 @@ pub(crate) fn lane(id: u32, connection: &str) -> LaneStatus {
         definition: "webhook".to_owned(),
         state: LaneState::Active,
         state_since: UnixMillis(1_000),
+        cause: None,
         accepted: 0,
         counts: OutcomeCounts::default(),
         pending: 0,
         retrying: 0,
         in_flight: 0,
         concurrency_limit: 4,
+        rate_limit_per_s: None,
+        ordered: false,
         cursor: Offset(0),
+        oldest_unsettled: None,
         backlog_age_ms: 0,
         next_attempt_at: None,
         latency_ms_buckets: Vec::new(),
@@ -74,6 +78,23 @@ fn letter(id: u64) -> DeadLetterSummary {
         received_at: UnixMillis(1),
         died_at: UnixMillis(2),
         queued: false,
+    }
+}
+
+fn replay(id: u64) -> ReplayStatus {
+    ReplayStatus {
+        id,
+        connection: "web:crm".to_owned(),
+        from: Offset(0),
+        to: Offset(9),
+        filter: None,
+        rate_limit_per_s: None,
+        state: ReplayState::Running,
+        started_at: UnixMillis(1),
+        ended_at: None,
+        counts: OutcomeCounts::default(),
+        pending: Some(9),
+        lane: None,
     }
 }
 
@@ -135,6 +156,18 @@ impl Control for Fake {
         self.note(format!("{query:?}"), Ok(letters))
     }
 
+    fn dead_letter_totals<'a>(
+        &'a self,
+        connection: Option<&'a str>,
+    ) -> Answer<'a, Result<DeadLetterTotals, ControlError>> {
+        let totals = DeadLetterTotals {
+            letters: 5,
+            evicted: 3,
+            ..DeadLetterTotals::default()
+        };
+        self.note(format!("totals {connection:?}"), Ok(totals))
+    }
+
     fn dead_letter(&self, id: u64) -> Answer<'_, Result<DeadLetterDetail, ControlError>> {
         let event = serde_json::json!({ "type": "track" });
         let detail = DeadLetterDetail {
@@ -155,18 +188,28 @@ impl Control for Fake {
 
     fn replay(&self, request: ReplayRequest) -> Answer<'_, Result<ReplayStatus, ControlError>> {
         let replay = ReplayStatus {
-            id: 1,
             connection: request.connection.clone(),
-            from: Offset(0),
-            to: Offset(9),
-            finished: false,
-            lane: None,
+            filter: request.filter.clone(),
+            rate_limit_per_s: request.rate_limit_per_s,
+            ..replay(1)
         };
         self.note(format!("{request:?}"), Ok(replay))
     }
 
     fn replays(&self) -> Answer<'_, Result<Vec<ReplayStatus>, ControlError>> {
         self.note("replays".to_owned(), Ok(Vec::new()))
+    }
+
+    fn replay_by_id(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>> {
+        self.note(format!("replay {id}"), Ok(replay(id)))
+    }
+
+    fn cancel_replay(&self, id: u64) -> Answer<'_, Result<ReplayStatus, ControlError>> {
+        let replay = ReplayStatus {
+            state: ReplayState::Cancelled,
+            ..replay(id)
+        };
+        self.note(format!("cancel {id}"), Ok(replay))
     }
 
     fn destinations(&self) -> Answer<'_, Vec<DestinationStatus>> {

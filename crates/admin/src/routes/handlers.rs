@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::{App, Endpoint};
 use crate::control::{
-    ControlError, DeadLetterQuery, DeadLetterSummary, LogPoint, ReplayRequest, Selection,
+    ControlError, DeadLetterFilter, DeadLetterQuery, DeadLetterSummary, LogPoint, ReplayRequest,
+    Selection,
 };
 use crate::{Refusal, metrics};
 
@@ -37,12 +38,10 @@ pub(super) async fn answer(
         Endpoint::Lane => Ok(json_answer(&control.lane(param).await?)),
         Endpoint::Hold => {
             control.hold(param).await?;
-            tracing::info!(connection = param, "lane held by request");
             Ok(json_answer(&control.lane(param).await?))
         }
         Endpoint::Resume => {
             control.resume(param).await?;
-            tracing::info!(connection = param, "lane resumed by request");
             Ok(json_answer(&control.lane(param).await?))
         }
         Endpoint::DeadLetters => dead_letters(app, request.uri()).await,
@@ -57,6 +56,11 @@ pub(super) async fn answer(
         Endpoint::Redeliver => redeliver(app, request).await,
         Endpoint::StartReplay => replay(app, request).await,
         Endpoint::Replays => Ok(json_answer(&json!({ "replays": control.replays().await? }))),
+        Endpoint::Replay => Ok(json_answer(&control.replay_by_id(replay_id(param)?).await?)),
+        Endpoint::CancelReplay => {
+            let replay = control.cancel_replay(replay_id(param)?).await?;
+            Ok(json_answer(&replay))
+        }
         Endpoint::Destinations => Ok(json_answer(
             &json!({ "destinations": control.destinations().await }),
         )),
@@ -104,11 +108,20 @@ async fn lanes(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     ))
 }
 
+fn replay_id(param: &str) -> Result<u64, ControlError> {
+    param.parse().map_err(|_| {
+        ControlError::NotFound("replays have numbers: GET /v1/replays lists them".to_owned())
+    })
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeadLetterParams {
     connection: Option<String>,
     reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    event: Option<String>,
     limit: Option<usize>,
     after: Option<u64>,
 }
@@ -120,11 +133,21 @@ async fn dead_letters(app: &App, uri: &Uri) -> Result<Response, Refusal> {
         DEAD_LETTERS_PAGE,
         app.options.dead_letters_page_max,
     )?;
-    let reason = reason(params.reason.as_deref())?;
+    let filter = DeadLetterFilter {
+        reason: reason(params.reason.as_deref())?,
+        since: time("since", params.since.as_deref())?,
+        until: time("until", params.until.as_deref())?,
+        event: params.event,
+        connection: params.connection,
+    };
+    let connection = filter.connection.clone();
+    let totals = app
+        .control
+        .dead_letter_totals(connection.as_deref())
+        .await?;
     // One more than asked for tells whether there is a next page.
     let wanted = DeadLetterQuery {
-        connection: params.connection,
-        reason,
+        filter,
         after: params.after,
         limit: limit + 1,
     };
@@ -136,7 +159,7 @@ async fn dead_letters(app: &App, uri: &Uri) -> Result<Response, Refusal> {
         .filter(|_| more)
         .map(|letter: &DeadLetterSummary| letter.id);
     Ok(json_answer(
-        &json!({ "dead_letters": letters, "next": next }),
+        &json!({ "dead_letters": letters, "next": next, "totals": totals }),
     ))
 }
 
@@ -146,14 +169,24 @@ struct RedeliverBody {
     ids: Option<Vec<u64>>,
     connection: Option<String>,
     reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    event: Option<String>,
     all: Option<bool>,
 }
 
 async fn redeliver(app: &App, request: Request) -> Result<Response, Refusal> {
     let body: RedeliverBody = body(app, request).await?;
-    let reason = reason(body.reason.as_deref())?;
-    let selection = match (body.ids, body.connection, body.all.unwrap_or(false)) {
-        (Some(ids), None, false) if reason.is_none() => {
+    let filter = DeadLetterFilter {
+        reason: reason(body.reason.as_deref())?,
+        since: time("since", body.since.as_deref())?,
+        until: time("until", body.until.as_deref())?,
+        event: body.event,
+        connection: body.connection,
+    };
+    let restricts = filter != DeadLetterFilter::default();
+    let selection = match (body.ids, restricts, body.all.unwrap_or(false)) {
+        (Some(ids), false, false) => {
             let max = app.options.dead_letters_page_max;
             if ids.len() > max {
                 let given = ids.len();
@@ -163,12 +196,12 @@ async fn redeliver(app: &App, request: Request) -> Result<Response, Refusal> {
             }
             Selection::Ids(ids)
         }
-        (None, Some(connection), false) => Selection::Matching { connection, reason },
-        (None, None, true) if reason.is_none() => Selection::All,
+        (None, true, false) => Selection::Matching(filter),
+        (None, false, true) => Selection::All,
         _ => {
             return Err(Refusal::invalid(
-                "say which dead letters: {\"ids\": [..]}, or {\"connection\": \"..\"} with or \
-                 without \"reason\", or {\"all\": true}",
+                "say which dead letters: {\"ids\": [..]}, or any of \"connection\", \"reason\", \
+                 \"since\", \"until\" and \"event\", or {\"all\": true}",
             ));
         }
     };
@@ -186,13 +219,16 @@ struct ReplayBody {
     connection: String,
     from: PointBody,
     to: Option<PointBody>,
+    filter: Option<String>,
+    rate_limit_per_s: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PointBody {
     Offset(u64),
-    Time(String),
+    /// A time, or `start`.
+    Text(String),
 }
 
 async fn replay(app: &App, request: Request) -> Result<Response, Refusal> {
@@ -213,7 +249,14 @@ async fn replay(app: &App, request: Request) -> Result<Response, Refusal> {
         connection: body.connection,
         from,
         to,
+        filter: body.filter,
+        rate_limit_per_s: body.rate_limit_per_s,
     };
+    if request.rate_limit_per_s == Some(0) {
+        return Err(Refusal::invalid(
+            "rate_limit_per_s is 0: use 1 or more, or leave it out",
+        ));
+    }
     let replay = app.control.replay(request).await?;
     tracing::info!(
         connection = replay.connection,
@@ -226,17 +269,30 @@ async fn replay(app: &App, request: Request) -> Result<Response, Refusal> {
 fn point(name: &str, body: &PointBody) -> Result<LogPoint, Refusal> {
     match body {
         PointBody::Offset(offset) => Ok(LogPoint::Offset(Offset(*offset))),
-        PointBody::Time(text) => chrono::DateTime::parse_from_rfc3339(text)
-            .ok()
-            .and_then(|time| u64::try_from(time.timestamp_millis()).ok())
-            .map(|millis| LogPoint::Time(UnixMillis(millis)))
-            .ok_or_else(|| {
-                Refusal::invalid(format!(
-                    "{name:?} is neither an offset, such as 1200, nor a time, such as \
-                     \"2026-01-31T09:00:00Z\""
-                ))
-            }),
+        PointBody::Text(text) if text == "start" => Ok(LogPoint::Start),
+        PointBody::Text(text) => parse_time(text).map(LogPoint::Time).ok_or_else(|| {
+            Refusal::invalid(format!(
+                "{name:?} is neither an offset, such as 1200, nor a time, such as \
+                 \"2026-01-31T09:00:00Z\", nor \"start\""
+            ))
+        }),
     }
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<UnixMillis>, Refusal> {
+    let parsed = text.map(|text| {
+        parse_time(text).ok_or_else(|| {
+            Refusal::invalid(format!(
+                "{name:?} is no time, such as \"2026-01-31T09:00:00Z\""
+            ))
+        })
+    });
+    parsed.transpose()
+}
+
+fn parse_time(text: &str) -> Option<UnixMillis> {
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    u64::try_from(time.timestamp_millis()).ok().map(UnixMillis)
 }
 
 async fn scrape(app: &App) -> Result<Response, Refusal> {

@@ -188,6 +188,7 @@ fn dead_letters_are_listed_and_redelivered() {
         page.contains("\"id\":2") && page.contains("\"next\":2"),
         "{page}"
     );
+    assert!(page.contains("\"evicted\":3"), "{page}");
     let last = running.ask("GET /v1/dead-letters?after=3&limit=2", "");
     assert!(
         last.contains("\"id\":5") && last.contains("\"next\":null"),
@@ -203,6 +204,7 @@ fn dead_letters_are_listed_and_redelivered() {
         r#"{"ids":[1,2]}"#,
         r#"{"connection":"web:crm"}"#,
         r#"{"connection":"web:crm","reason":"refused"}"#,
+        r#"{"event":"Order Completed","since":"1970-01-01T00:00:01Z","until":"1970-01-01T00:00:02Z"}"#,
         r#"{"all":true}"#,
     ] {
         running.check(
@@ -214,8 +216,9 @@ fn dead_letters_are_listed_and_redelivered() {
     expect![[r#"
         [
             "Ids([1, 2])",
-            "Matching { connection: \"web:crm\", reason: None }",
-            "Matching { connection: \"web:crm\", reason: Some(Refused) }",
+            "Matching(DeadLetterFilter { connection: Some(\"web:crm\"), reason: None, since: None, until: None, event: None })",
+            "Matching(DeadLetterFilter { connection: Some(\"web:crm\"), reason: Some(Refused), since: None, until: None, event: None })",
+            "Matching(DeadLetterFilter { connection: None, reason: None, since: Some(UnixMillis(1000)), until: Some(UnixMillis(2000)), event: Some(\"Order Completed\") })",
             "All",
         ]
     "#]]
@@ -229,18 +232,27 @@ fn replays_take_offsets_and_times() {
         r#"{"connection":"web:crm","from":0}"#,
         r#"{"connection":"web:crm","from":5,"to":9}"#,
         r#"{"connection":"web:crm","from":"1970-01-01T00:00:01Z","to":"1970-01-01T02:00:02+02:00"}"#,
+        r#"{"connection":"web:crm","from":0,"to":"start","filter":".ok == true","rate_limit_per_s":9}"#,
     ] {
         let answer = running.ask("POST /v1/replays", body);
         assert!(answer.starts_with("201 "), "{answer}");
     }
     expect![[r#"
         [
-            "ReplayRequest { connection: \"web:crm\", from: Offset(Offset(0)), to: None }",
-            "ReplayRequest { connection: \"web:crm\", from: Offset(Offset(5)), to: Some(Offset(Offset(9))) }",
-            "ReplayRequest { connection: \"web:crm\", from: Time(UnixMillis(1000)), to: Some(Time(UnixMillis(2000))) }",
+            "ReplayRequest { connection: \"web:crm\", from: Offset(Offset(0)), to: None, filter: None, rate_limit_per_s: None }",
+            "ReplayRequest { connection: \"web:crm\", from: Offset(Offset(5)), to: Some(Offset(Offset(9))), filter: None, rate_limit_per_s: None }",
+            "ReplayRequest { connection: \"web:crm\", from: Time(UnixMillis(1000)), to: Some(Time(UnixMillis(2000))), filter: None, rate_limit_per_s: None }",
+            "ReplayRequest { connection: \"web:crm\", from: Offset(Offset(0)), to: Some(Start), filter: Some(\".ok == true\"), rate_limit_per_s: Some(9) }",
         ]
     "#]]
     .assert_debug_eq(&running.asked());
+    let cancelled = running.ask("POST /v1/replays/7/cancel", "");
+    assert!(
+        cancelled.starts_with("200 ") && cancelled.contains("\"state\":\"cancelled\""),
+        "{cancelled}"
+    );
+    assert!(running.ask("GET /v1/replays/7", "").contains("\"id\":7"));
+    assert_eq!(running.asked(), ["cancel 7", "replay 7"]);
 }
 
 #[test]
@@ -274,6 +286,12 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
             "POST /v1/replays",
             r#"{"connection":"web:crm","from":9,"to":9}"#,
         ),
+        (
+            "POST /v1/replays",
+            r#"{"connection":"web:crm","from":0,"rate_limit_per_s":0}"#,
+        ),
+        ("GET /v1/replays/x", ""),
+        ("GET /v1/dead-letters?since=monday", ""),
         ("POST /v1/reload", ""),
         ("DELETE /v1/replays", ""),
         ("GET /v1/lanes/a/hold", ""),
@@ -296,17 +314,23 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
         POST /v1/dead-letters/redeliver
           400 {"error":{"code":"invalid_request","message":"the body cannot be read as JSON: EOF while parsing a value at line 1 column 0"}}
         POST /v1/dead-letters/redeliver
-          400 {"error":{"code":"invalid_request","message":"say which dead letters: {\"ids\": [..]}, or {\"connection\": \"..\"} with or without \"reason\", or {\"all\": true}"}}
+          400 {"error":{"code":"invalid_request","message":"say which dead letters: {\"ids\": [..]}, or any of \"connection\", \"reason\", \"since\", \"until\" and \"event\", or {\"all\": true}"}}
         POST /v1/dead-letters/redeliver
-          400 {"error":{"code":"invalid_request","message":"say which dead letters: {\"ids\": [..]}, or {\"connection\": \"..\"} with or without \"reason\", or {\"all\": true}"}}
+          400 {"error":{"code":"invalid_request","message":"say which dead letters: {\"ids\": [..]}, or any of \"connection\", \"reason\", \"since\", \"until\" and \"event\", or {\"all\": true}"}}
         POST /v1/dead-letters/redeliver
           400 {"error":{"code":"invalid_request","message":"4 ids are too many: send at most 3, or name a connection"}}
         POST /v1/dead-letters/redeliver
           413 {"error":{"code":"body_too_large","message":"the body was cut off, or is larger than 200 bytes: send less at a time"}}
         POST /v1/replays
-          400 {"error":{"code":"invalid_request","message":"\"from\" is neither an offset, such as 1200, nor a time, such as \"2026-01-31T09:00:00Z\""}}
+          400 {"error":{"code":"invalid_request","message":"\"from\" is neither an offset, such as 1200, nor a time, such as \"2026-01-31T09:00:00Z\", nor \"start\""}}
         POST /v1/replays
           400 {"error":{"code":"invalid_request","message":"the range is empty: `from` is inclusive and must lie before `to`, which is exclusive"}}
+        POST /v1/replays
+          400 {"error":{"code":"invalid_request","message":"rate_limit_per_s is 0: use 1 or more, or leave it out"}}
+        GET /v1/replays/x
+          404 {"error":{"code":"not_found","message":"replays have numbers: GET /v1/replays lists them"}}
+        GET /v1/dead-letters?since=monday
+          400 {"error":{"code":"invalid_request","message":"\"since\" is no time, such as \"2026-01-31T09:00:00Z\""}}
         POST /v1/reload
           400 {"error":{"code":"invalid_request","message":"fairlane.toml:3:1: no such key \"prot\"; did you mean \"port\"?"}}
         DELETE /v1/replays

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use catalog::Catalog;
 use eventlog::EventLog;
 use model::{ConnectionId, LaneProgress, Offset, Registry, SourceId};
-use store::{LaneKind, LaneRow, NewLane, Store};
+use store::{FinishedLane, LaneKind, LaneRow, NewLane, ReplayTerms, Store};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -73,7 +73,11 @@ pub fn start(
         store,
         catalog,
         shards,
-        state: tokio::sync::Mutex::new(State { registry, live }),
+        state: tokio::sync::Mutex::new(State {
+            registry,
+            live,
+            last_replay: 0,
+        }),
         retention: Mutex::new(Some(retention)),
     };
     Ok(Delivery {
@@ -134,7 +138,11 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
     for row in store.lanes()?.into_iter().filter(|row| !row.finished) {
         let Some(plan) = plans.get(&row.connection) else {
             // Removed from the configuration while the process was down.
-            store.finish_lane(row.lane)?;
+            store.finish_lane(FinishedLane {
+                lane: row.lane,
+                at: Clock::unix(),
+                cancelled: true,
+            })?;
             continue;
         };
         if row.kind == LaneKind::Live {
@@ -144,6 +152,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             plan: Arc::clone(plan),
             kind: row.kind,
             start: row.start,
+            terms: row.terms.clone(),
             progress: restored(row, plan.connection.source, log),
             staggered: true,
         });
@@ -166,11 +175,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
     };
     let new: Vec<NewLane> = new
         .iter()
-        .map(|id| NewLane {
-            connection: *id,
-            kind: LaneKind::Live,
-            start: start_of(id),
-        })
+        .map(|id| NewLane::new(*id, LaneKind::Live, start_of(id)))
         .collect();
     for (lane, id) in new.iter().zip(store.add_lanes(&new)?) {
         let Some(plan) = plans.get(&lane.connection) else {
@@ -180,6 +185,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             plan: Arc::clone(plan),
             kind: LaneKind::Live,
             start: lane.start,
+            terms: ReplayTerms::default(),
             progress: LaneProgress::new(id, lane.start),
             staggered: false,
         });

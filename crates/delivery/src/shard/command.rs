@@ -33,6 +33,16 @@ pub(crate) enum Command {
         steer: Steer,
         done: oneshot::Sender<()>,
     },
+    /// Stop one lane: it is about to be cancelled.
+    HoldLane {
+        lane: LaneId,
+        done: oneshot::Sender<()>,
+    },
+    /// End a replay before it is done.
+    Cancel {
+        lane: LaneId,
+        done: oneshot::Sender<()>,
+    },
     /// The connection has queued dead letters.
     Redeliver { connection: ConnectionId },
     /// The lowest durable cursor of each stream: everything below it is settled for good.
@@ -83,6 +93,15 @@ impl Shard {
                 done,
             } => {
                 self.steer(connection, steer);
+                let _ = done.send(());
+            }
+            Command::HoldLane { lane, done } => {
+                let reason = HoldReason::Operator;
+                self.step(Input::Hold { lane, reason }, None);
+                let _ = done.send(());
+            }
+            Command::Cancel { lane, done } => {
+                self.cancel(lane);
                 let _ = done.send(());
             }
             Command::Redeliver { connection } => self.look_for_queued(connection),

@@ -72,8 +72,8 @@ impl Shard {
             Some(Err(problem)) => {
                 // Without their keys the events would go in any order: better not at all.
                 self.ready.push_back(nothing(id, from));
-                self.ready
-                    .push_back(Event::of(self.definition_hold(id, &problem)));
+                let hold = self.definition_hold(id, &problem);
+                self.ready.push_back(Event::of(hold));
             }
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset};
 use scheduler::{Input, StreamKey};
-use store::{LaneKind, Store};
+use store::{FinishedLane, LaneKind, ReplayTerms, Store};
 
 use super::command::Applied;
+use super::status::shown_name;
 use super::{Event, REDELIVERY_BIT, Shard};
 use crate::clock::Clock;
 use crate::lane::{Lane, LaneSpec};
@@ -77,6 +78,8 @@ impl Shard {
         self.lanes.insert(id, lane);
         self.step(input, None);
         self.hold_if_unfit(id);
+        // A hold that comes from before this start has not been told yet.
+        self.tell_state(id);
     }
 
     /// How many records of its stream came before the lane began, and how many before its cursor:
@@ -125,7 +128,6 @@ impl Shard {
         let problem = lane.plan.definition.as_ref().err().cloned();
         let reason = match problem {
             Some(problem) => {
-                tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
                 lane.figures().last_error = Some(problem);
                 HoldReason::Definition
             }
@@ -141,10 +143,10 @@ impl Shard {
         self.step(hold, None);
     }
 
-    /// Says why the lane cannot go on.
-    pub(super) fn definition_hold(&self, id: LaneId, problem: &str) -> Input {
-        if let Some(lane) = self.lanes.get(&id) {
-            tracing::error!(connection = %lane.plan.connection.name, problem, "lane held");
+    /// What stops a lane whose programs do not compile.
+    pub(super) fn definition_hold(&mut self, id: LaneId, problem: &str) -> Input {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.figures().last_error = Some(problem.to_owned());
         }
         Input::Hold {
             lane: id,
@@ -181,6 +183,7 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return false;
         };
+        let plan = plan.on_terms(&lane.terms);
         let same_work = plan.works_as(&lane.plan);
         let same_policy = plan.policy == lane.plan.policy;
         let same_switch = plan.is_enabled() == lane.plan.is_enabled();
@@ -216,14 +219,42 @@ impl Shard {
 
     /// A replay or redelivery has done all it had to do.
     pub(super) fn completed(&mut self, id: LaneId) {
+        self.end_lane(id, false);
+    }
+
+    /// Ends a replay before it is done. What is under way is not waited for.
+    pub(super) fn cancel(&mut self, id: LaneId) {
+        self.end_lane(id, true);
+    }
+
+    fn end_lane(&mut self, id: LaneId, cancelled: bool) {
+        let now = self.clock.mono();
         let Some(lane) = self.lanes.remove(&id) else {
             return;
         };
-        tracing::info!(lane = id.0, connection = %lane.plan.connection.name, "lane completed");
+        let last = self.scheduler.view(id, now).map(|view| {
+            let mut progress = LaneProgress::new(id, view.cursor);
+            progress.counts = view.counts;
+            lane.complete_progress(&mut progress);
+            progress
+        });
+        let delivered = last.as_ref().map(|last| last.counts.delivered);
+        let connection = shown_name(&lane);
+        let said = if cancelled {
+            "lane cancelled"
+        } else {
+            "lane completed"
+        };
+        tracing::info!(lane = id.0, %connection, delivered, "{said}");
         let redelivery_of = (lane.kind == LaneKind::Redelivery).then(|| lane.connection());
         self.ready
             .push_back(Event::of(Input::RemoveLane { lane: id }));
-        self.ledger.finish(id, redelivery_of, self.clock.mono());
+        let finished = FinishedLane {
+            lane: id,
+            at: Clock::unix(),
+            cancelled,
+        };
+        self.ledger.finish(finished, last, redelivery_of, now);
     }
 
     pub(super) fn state_changed(&mut self, id: LaneId, state: LaneState) {
@@ -232,20 +263,32 @@ impl Shard {
         };
         lane.state = state;
         lane.state_since = Clock::unix();
-        let connection = &lane.plan.connection.name;
-        let last_error = lane
-            .figures
-            .as_ref()
-            .and_then(|figures| figures.last_error.as_deref());
-        match state {
-            LaneState::Held { reason } => {
-                let reason = reason.as_str();
-                tracing::warn!(%connection, lane = id.0, reason, last_error, "lane held");
-            }
-            LaneState::Open => {
-                tracing::warn!(%connection, lane = id.0, last_error, "breaker open");
-            }
-            _ => tracing::debug!(%connection, lane = id.0, state = state.as_str(), "lane state"),
+        let cause = match lane.shown_state(state) {
+            LaneState::Active => None,
+            LaneState::Disabled => Some("switched off by the configuration".to_owned()),
+            LaneState::Held {
+                reason: HoldReason::Operator,
+            } => Some("somebody asked for it".to_owned()),
+            _ => lane.figures.as_ref().and_then(|f| f.last_error.clone()),
+        };
+        if cause.is_some() || lane.figures.is_some() {
+            lane.figures().cause = cause;
+        }
+        let shown = lane.shown_state(state);
+        if let Some((before, untold)) = lane.told.changed(shown, self.clock.mono()) {
+            tell(lane, shown, before, untold);
+        }
+    }
+
+    /// Tells the process's log of a state that it has not been told of.
+    pub(super) fn tell_state(&mut self, id: LaneId) {
+        let now = self.clock.mono();
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let shown = lane.shown_state(lane.state);
+        if let Some((before, untold)) = lane.told.overdue(shown, now) {
+            tell(lane, shown, before, untold);
         }
     }
 
@@ -267,6 +310,7 @@ impl Shard {
                     plan,
                     kind: LaneKind::Redelivery,
                     start: Offset::ZERO,
+                    terms: ReplayTerms::default(),
                     progress,
                     staggered: false,
                 })),
@@ -290,6 +334,34 @@ impl Shard {
     fn live_plan(&self, connection: ConnectionId) -> Option<Arc<Plan>> {
         let lane = self.lanes.get(self.live.get(&connection)?)?;
         Some(Arc::clone(&lane.plan))
+    }
+}
+
+/// One line for one change of state. `untold`: changes before it that came too fast to be told.
+fn tell(lane: &Lane, state: LaneState, before: LaneState, untold: u32) {
+    let (connection, lane_id) = (shown_name(lane), lane.id.0);
+    let cause = lane.figures.as_ref().and_then(|f| f.cause.as_deref());
+    let before = before.as_str();
+    match state {
+        LaneState::Held { reason } => {
+            let reason = reason.as_str();
+            tracing::warn!(%connection, lane = lane_id, reason, cause, before, untold, "lane held");
+        }
+        LaneState::Open => {
+            tracing::warn!(%connection, lane = lane_id, cause, before, untold, "lane open");
+        }
+        LaneState::Throttled => {
+            tracing::info!(%connection, lane = lane_id, cause, before, untold, "lane throttled");
+        }
+        LaneState::HalfOpen => {
+            tracing::info!(%connection, lane = lane_id, before, untold, "lane half open");
+        }
+        LaneState::Active => {
+            tracing::info!(%connection, lane = lane_id, before, untold, "lane active");
+        }
+        LaneState::Disabled => {
+            tracing::info!(%connection, lane = lane_id, cause, before, untold, "lane disabled");
+        }
     }
 }
 

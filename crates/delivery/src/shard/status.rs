@@ -1,7 +1,8 @@
 //! What is shown of a lane.
 
+use eventlog::RecordRef;
 use model::lane::LaneStatus;
-use model::{ConnectionId, LaneState, UnixMillis};
+use model::{ConnectionId, UnixMillis};
 use scheduler::LaneView;
 use store::LaneKind;
 
@@ -29,7 +30,7 @@ impl Shard {
         counts.expired += lane.expired_unseen;
         let accepted = self.accepted(lane, view);
         let pending = accepted.saturating_sub(counts.settled());
-        let switched_off = !plan.is_enabled() && plan.definition.is_ok();
+        let oldest = (pending > 0).then(|| self.oldest(lane, view)).flatten();
         let figures = lane.figures.as_deref();
         let now = self.clock.mono();
         LaneStatus {
@@ -38,24 +39,20 @@ impl Shard {
             source: plan.source.clone(),
             destination: plan.destination.name.to_string(),
             definition: plan.destination.definition.clone(),
-            state: if switched_off {
-                LaneState::Disabled
-            } else {
-                view.state
-            },
+            state: lane.shown_state(view.state),
             state_since: lane.state_since,
+            cause: figures.and_then(|f| f.cause.clone()),
             accepted,
             counts,
             pending,
             retrying: u64::from(view.retrying),
             in_flight: u64::from(view.in_flight),
             concurrency_limit: u64::from(view.concurrency_limit),
+            rate_limit_per_s: plan.policy.rate_limit_per_s,
+            ordered: lane.is_ordered(),
             cursor: view.cursor,
-            backlog_age_ms: if pending == 0 {
-                0
-            } else {
-                self.backlog_age_ms(lane, view, unix)
-            },
+            oldest_unsettled: oldest.map(|record| record.offset),
+            backlog_age_ms: oldest.map_or(0, |record| unix.0.saturating_sub(record.received_at.0)),
             next_attempt_at: view
                 .next_attempt_at
                 .map(|at| UnixMillis(unix.0 + at.since(now) / 1_000)),
@@ -85,22 +82,19 @@ impl Shard {
         }
     }
 
-    fn backlog_age_ms(&self, lane: &Lane, view: &LaneView, unix: UnixMillis) -> u64 {
+    /// The oldest record that the lane has not settled.
+    fn oldest(&self, lane: &Lane, view: &LaneView) -> Option<RecordRef> {
         if !lane.reads_log() {
-            return 0;
+            return None;
         }
         let from = view.oldest_unsettled.unwrap_or(view.cursor);
         let mut oldest = Vec::with_capacity(1);
-        match self.log.offsets(lane.stream(), from, 1, &mut oldest) {
-            Ok(_) => oldest
-                .first()
-                .map_or(0, |record| unix.0.saturating_sub(record.received_at.0)),
-            Err(_) => 0,
-        }
+        let found = self.log.offsets(lane.stream(), from, 1, &mut oldest);
+        found.ok().and(oldest.first().copied())
     }
 }
 
-fn shown_name(lane: &Lane) -> String {
+pub(super) fn shown_name(lane: &Lane) -> String {
     let name = &lane.plan.connection.name;
     match lane.kind {
         LaneKind::Live => name.to_string(),

@@ -1,6 +1,6 @@
 //! `fairlane dead-letters list | show | redeliver`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::DeadLettersCommand;
 use crate::client::AdminClient;
@@ -10,18 +10,12 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
     match command {
         DeadLettersCommand::List {
             admin,
-            connection,
-            reason,
+            filter,
             limit,
         } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string());
-            if let Some(connection) = connection {
-                query.append_pair("connection", connection);
-            }
-            if let Some(reason) = reason {
-                query.append_pair("reason", reason);
-            }
+            query.extend_pairs(filter.given());
             let path = format!("/v1/dead-letters?{}", query.finish());
             let answer = AdminClient::new(admin).get(&path)?;
             if admin.json {
@@ -37,13 +31,17 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
         DeadLettersCommand::Redeliver {
             admin,
             ids,
-            connection,
+            filter,
             all,
         } => {
-            let body = match connection {
-                Some(connection) => json!({"connection": connection}),
-                None if *all => json!({"all": true}),
-                None => json!({"ids": ids}),
+            let filter: Map<String, Value> = filter
+                .given()
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect();
+            let body = match (*all, ids.is_empty()) {
+                (true, _) => json!({"all": true}),
+                (false, false) => json!({"ids": ids}),
+                (false, true) => Value::Object(filter),
             };
             let answer = AdminClient::new(admin).post("/v1/dead-letters/redeliver", &body)?;
             if admin.json {
@@ -64,7 +62,7 @@ fn list(answer: &Value) -> String {
         .as_array()
         .map_or(&[][..], Vec::as_slice);
     if letters.is_empty() {
-        return "no dead letters\n".to_owned();
+        return format!("no dead letters\n{}", totals(&answer["totals"]));
     }
     let text = |value: &Value| table::shorten(value.as_str().unwrap_or("-"), 60);
     let rows: Vec<Vec<String>> = letters
@@ -96,5 +94,27 @@ fn list(answer: &Value) -> String {
     if !answer["next"].is_null() {
         shown += "there are more: --limit shows them\n";
     }
+    shown += &totals(&answer["totals"]);
     shown
+}
+
+/// What is kept, and what is not any more.
+fn totals(totals: &Value) -> String {
+    let number = |key: &str| totals[key].as_u64().unwrap_or(0);
+    let mut line = format!(
+        "{} kept, {} of at most {}",
+        number("letters"),
+        table::bytes(number("bytes")),
+        table::bytes(number("bytes_max")),
+    );
+    if number("redelivered") > 0 {
+        line += &format!("; {} were delivered in the end", number("redelivered"));
+    }
+    if number("evicted") > 0 {
+        line += &format!(
+            "; {} were given up for want of room (raise dead_letters_bytes_max under [delivery])",
+            number("evicted")
+        );
+    }
+    line + "\n"
 }

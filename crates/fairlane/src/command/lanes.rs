@@ -3,12 +3,14 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use admin::control::LaneDetail;
 use anyhow::Context as _;
 use model::lane::LaneStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{LaneArgs, LanesArgs};
 use crate::client::AdminClient;
+use crate::serve::{now, rfc3339};
 use crate::table;
 
 /// Clears the screen and goes to its upper left corner.
@@ -18,7 +20,11 @@ pub fn lanes(args: &LanesArgs) -> anyhow::Result<()> {
     let client = AdminClient::new(&args.admin);
     if let Some(connection) = &args.connection {
         let lane = client.get(&format!("/v1/lanes/{}", segment(connection)))?;
-        println!("{}", serde_json::to_string_pretty(&lane)?);
+        if args.admin.json {
+            println!("{lane}");
+        } else {
+            print!("{}", detail(lane)?);
+        }
         return Ok(());
     }
     loop {
@@ -32,7 +38,7 @@ pub fn lanes(args: &LanesArgs) -> anyhow::Result<()> {
             if args.watch && out.is_terminal() {
                 write!(out, "{CLEAR}")?;
             }
-            write!(out, "{}", table::lanes(&lanes))?;
+            write!(out, "{}", table::lanes(&lanes, now()))?;
             if !answer["next"].is_null() {
                 writeln!(
                     out,
@@ -48,6 +54,43 @@ pub fn lanes(args: &LanesArgs) -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// One lane, and its last attempts that failed.
+fn detail(answer: Value) -> anyhow::Result<String> {
+    let detail: LaneDetail = serde_json::from_value(answer)
+        .context("the answer is not of this version of Fairlane: update both")?;
+    let mut text = table::lane(&detail.lane, now());
+    if detail.samples.is_empty() {
+        return Ok(text);
+    }
+    let rows: Vec<Vec<String>> = detail
+        .samples
+        .iter()
+        .map(|sample| {
+            vec![
+                rfc3339(sample.at),
+                sample.offset.0.to_string(),
+                sample.attempt.to_string(),
+                table::shorten(&sample.result, 30),
+                format!("{}ms", sample.latency_ms),
+                table::shorten(&sample.request, 60),
+                table::shorten(&sample.response, 60),
+            ]
+        })
+        .collect();
+    let header = [
+        "ATTEMPT AT",
+        "OFFSET",
+        "TRY",
+        "RESULT",
+        "TOOK",
+        "REQUEST",
+        "ANSWER",
+    ];
+    text.push('\n');
+    text += &table::layout(&header, &rows);
+    Ok(text)
 }
 
 pub fn hold(args: &LaneArgs) -> anyhow::Result<()> {

@@ -271,6 +271,9 @@ pub const KEYS: &[Key] = &[
         "Jobs of one shared queue (on each shard) that may be sent or wait for a retry."),
     key("delivery", "queue_in_flight_max", Count { min: 1, max: 65_536 }, is("256"),
         "Requests at once of one shared queue (on each shard)."),
+    key("delivery", "dead_letters_bytes_max", Bytes { min: 64 * KIB, max: 1_024 * GIB }, is("\"1GiB\""),
+        "All dead letters together, events and answers. Over it the oldest are given up, counted \
+         and announced."),
     key("delivery", "drain_timeout", Duration { min_ms: 0, max_ms: 10 * MINUTE }, is("\"25s\""),
         "On SIGTERM: how long attempts in flight may take to finish."),
     key("delivery", "egress_allow", Networks, is("[]"),

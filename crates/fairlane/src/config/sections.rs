@@ -186,6 +186,7 @@ pub struct DeliverySection {
     pub queues: Queues,
     pub queue_jobs_max: u64,
     pub queue_in_flight_max: u64,
+    pub dead_letters_bytes_max: u64,
     pub drain_timeout_ms: u64,
     pub egress_allow: Vec<IpNet>,
     pub egress_allow_http: bool,
@@ -206,6 +207,7 @@ impl Default for DeliverySection {
             queues: Queues::Connection,
             queue_jobs_max: 10_000,
             queue_in_flight_max: 256,
+            dead_letters_bytes_max: 1_024 * MIB,
             drain_timeout_ms: 25_000,
             egress_allow: Vec::new(),
             egress_allow_http: false,
@@ -232,6 +234,7 @@ impl DeliverySection {
         };
         section.count("queue_jobs_max", &mut self.queue_jobs_max);
         section.count("queue_in_flight_max", &mut self.queue_in_flight_max);
+        section.bytes("dead_letters_bytes_max", &mut self.dead_letters_bytes_max);
         section.duration("drain_timeout", &mut self.drain_timeout_ms);
         section.networks("egress_allow", &mut self.egress_allow);
         section.boolean("egress_allow_http", &mut self.egress_allow_http);

@@ -197,6 +197,13 @@ fn a_replay_sends_exactly_the_range_again() {
         "",
     );
     assert_eq!(code, 0, "{out}{err}");
+    let replay: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let told = [&replay["state"], &replay["delivered"], &replay["pending"]];
+    assert_eq!(
+        told,
+        [&json!("finished"), &json!(10), &json!(0)],
+        "{replay}"
+    );
     let counts = receiver.accepted_ids();
     for n in 0..20 {
         let times = if (5..15).contains(&n) { 2 } else { 1 };

@@ -1,12 +1,20 @@
 //! What may happen to a process and its machine: the disk fails or is full, descriptors run out,
-//! the clock jumps, somebody stops it. Nothing acknowledged is lost, nothing comes in a storm.
+//! the clock jumps, somebody stops it. And what destinations do: they hang, lie, refuse, ask for
+//! patience. Nothing acknowledged is lost, nothing comes in a storm, nobody waits for another.
 
+mod answers;
 mod clock;
+mod dead_letters;
 mod descriptors;
 mod disk_fails;
 mod disk_full;
 mod failpoints;
+mod herd;
+mod neighbours;
+mod order;
+mod poison;
 mod power;
+mod replays;
 mod sdk;
 mod signals;
 
@@ -18,6 +26,11 @@ use crate::verifier::{Books, Load, Shape};
 
 fn books() -> Arc<Mutex<Books>> {
     Arc::default()
+}
+
+/// Whether the long forms are asked for: minutes instead of seconds, with figures to be noted.
+fn is_long() -> bool {
+    std::env::var("FAIRLANE_LONG").is_ok_and(|value| value == "1")
 }
 
 fn skipped(what: &str, why: &str) {

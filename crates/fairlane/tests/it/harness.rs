@@ -31,14 +31,28 @@ pub struct Setup {
 
 impl Setup {
     /// A webhook named `name` behind the source `web`.
-    pub fn webhook(mut self, name: &str, url: &str) -> Self {
+    pub fn webhook(self, name: &str, url: &str) -> Self {
+        self.webhook_with(name, "web", &format!("url = \"{url}\""), "")
+    }
+
+    /// One behind another source; `settings` of the destination and `keys` of the connection in
+    /// TOML.
+    pub fn webhook_with(mut self, name: &str, source: &str, settings: &str, keys: &str) -> Self {
         write!(
             self.text,
-            "[[destinations]]\nname = \"{name}\"\ntype = \"webhook\"\nsettings = {{ url = \"{url}\" }}\n\
-             [[connections]]\nname = \"{name}\"\nsource = \"web\"\ndestination = \"{name}\"\n"
+            "[[destinations]]\nname = \"{name}\"\ntype = \"webhook\"\nsettings = {{ {settings} }}\n\
+             [[connections]]\nname = \"{name}\"\nsource = \"{source}\"\ndestination = \"{name}\"\n\
+             {keys}\n"
         )
         .unwrap();
         self
+    }
+
+    /// One more source.
+    pub fn source(self, name: &str, write_key: &str) -> Self {
+        self.and(&format!(
+            "[[sources]]\nname = \"{name}\"\nwrite_key = \"{write_key}\"\n"
+        ))
     }
 
     /// Keeps the data there instead of beside the configuration.
@@ -239,6 +253,33 @@ impl Fairlane {
         self.management("GET", "/v1/status", "").json()
     }
 
+    /// Runs a command against its management API, which must succeed; what it printed.
+    pub fn command(&self, args: &[&str]) -> String {
+        let admin = format!("http://{}", self.admin);
+        let args = [args, &["--admin", &admin]].concat();
+        let (code, out, err) = run(self.dir.path(), &args, "");
+        assert_eq!(code, 0, "{args:?}: {out}{err}");
+        out
+    }
+
+    /// A sample of the metrics: the value of the first line that has all of `parts`.
+    pub fn metric(&self, parts: &[&str]) -> Option<f64> {
+        let text = self.management("GET", "/metrics", "").body;
+        let text = String::from_utf8(text).unwrap();
+        let line = text
+            .lines()
+            .find(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// How many lines of its log have all of `parts`.
+    pub fn log_lines(&self, parts: &[&str]) -> usize {
+        let log = self.log();
+        log.lines()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .count()
+    }
+
     /// The status of one lane.
     pub fn lane(&self, connection: &str) -> serde_json::Value {
         let answer = self.management("GET", &format!("/v1/lanes/{connection}"), "");
@@ -253,7 +294,18 @@ impl Fairlane {
         what: &str,
         done: impl Fn(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        let end = Instant::now() + Duration::from_secs(60);
+        self.wait_lane_for(Duration::from_secs(60), connection, what, done)
+    }
+
+    /// As [`Fairlane::wait_lane`], for what may take longer.
+    pub fn wait_lane_for(
+        &self,
+        patience: Duration,
+        connection: &str,
+        what: &str,
+        done: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let end = Instant::now() + patience;
         loop {
             let lane = self.lane(connection);
             if done(&lane) {
@@ -261,7 +313,7 @@ impl Fairlane {
             }
             assert!(
                 Instant::now() < end,
-                "{connection}: {what}: still not so after 60 s: {lane:#}\n{}",
+                "{connection}: {what}: still not so after {patience:?}: {lane:#}\n{}",
                 self.log()
             );
             std::thread::sleep(Duration::from_millis(20));

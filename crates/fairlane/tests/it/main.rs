@@ -16,4 +16,5 @@ mod house;
 mod isolation;
 mod peer;
 mod sdk;
+mod steering;
 mod verifier;

@@ -98,6 +98,8 @@ pub enum Reply {
     Hang,
     /// Close without an answer, after the whole request was read.
     Close,
+    /// Whatever this does with the socket, until it returns; nothing counts as answered.
+    Act(fn(&mut &TcpStream)),
 }
 
 /// One request as the receiver saw it.
@@ -199,7 +201,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Received>>, behaviour: &Behavi
             let reply = behaviour(index, &request);
             let status = match reply {
                 Reply::Status(status) | Reply::With(status, ..) | Reply::After(_, status) => status,
-                Reply::Hang | Reply::Close => 0,
+                Reply::Hang | Reply::Close | Reply::Act(_) => 0,
             };
             let at = Instant::now();
             all.push(Received {
@@ -223,6 +225,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Received>>, behaviour: &Behavi
                 return;
             }
             Reply::Close => return,
+            Reply::Act(act) => return act(&mut &*stream),
         };
         if (&*stream).write_all(text.as_bytes()).is_err() {
             // The answer did not arrive: for the sender this attempt never succeeded.

@@ -2,12 +2,13 @@
 //! product's are held against. Every acknowledged event arrives (lost = 0), nothing arrives that
 //! was not sent (phantom = 0), repeated deliveries are counted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Fairlane, WRITE_KEY};
 use crate::peer::{Client, Received, Receiver};
@@ -17,6 +18,8 @@ use crate::peer::{Client, Received, Receiver};
 pub struct Books {
     pub tried: HashSet<String>,
     pub acknowledged: HashSet<String>,
+    /// When each was sent.
+    pub sent_at: HashMap<String, Instant>,
     /// How often each status was answered.
     pub statuses: BTreeMap<u16, usize>,
     /// 429 and 503 answers that did not say when to come again.
@@ -40,6 +43,8 @@ pub struct Shape {
     /// Between two batches of a sender. Every eighth pause is ten times as long, so that the log
     /// is idle at times.
     pub pause: Duration,
+    /// Of the source that they send to.
+    pub write_key: &'static str,
 }
 
 impl Shape {
@@ -49,6 +54,7 @@ impl Shape {
         batch_max: 20,
         padding_bytes: 0,
         pause: Duration::from_millis(5),
+        write_key: WRITE_KEY,
     };
     /// Finds the last bit of room.
     pub const SINGLE: Self = Self {
@@ -56,6 +62,7 @@ impl Shape {
         batch_max: 1,
         padding_bytes: 0,
         pause: Duration::from_millis(1),
+        write_key: WRITE_KEY,
     };
     /// Fills small segments fast.
     pub const BULKY: Self = Self {
@@ -63,6 +70,7 @@ impl Shape {
         batch_max: 20,
         padding_bytes: 4_000,
         pause: Duration::from_millis(8),
+        write_key: WRITE_KEY,
     };
 }
 
@@ -106,7 +114,7 @@ fn send(address: SocketAddr, prefix: &str, shape: Shape, books: &Mutex<Books>, s
         let size = 1 + batch % shape.batch_max;
         let arrived = client
             .as_mut()
-            .is_some_and(|client| send_batch(client, &prefix, size, shape.padding_bytes, books));
+            .is_some_and(|client| send_batch(client, &prefix, size, shape, books));
         if !arrived {
             client = None;
         }
@@ -119,11 +127,11 @@ fn send_batch(
     client: &mut Client,
     prefix: &str,
     size: usize,
-    padding_bytes: usize,
+    shape: Shape,
     books: &Mutex<Books>,
 ) -> bool {
     let ids: Vec<String> = (0..size).map(|n| format!("{prefix}-{n}")).collect();
-    let padding = "x".repeat(padding_bytes);
+    let padding = "x".repeat(shape.padding_bytes);
     let events: Vec<String> = ids
         .iter()
         .map(|id| {
@@ -133,10 +141,16 @@ fn send_batch(
         })
         .collect();
     let body = format!(
-        r#"{{"writeKey":"{WRITE_KEY}","batch":[{}]}}"#,
+        r#"{{"writeKey":"{}","batch":[{}]}}"#,
+        shape.write_key,
         events.join(",")
     );
-    books.lock().unwrap().tried.extend(ids.iter().cloned());
+    {
+        let mut books = books.lock().unwrap();
+        let now = Instant::now();
+        books.tried.extend(ids.iter().cloned());
+        books.sent_at.extend(ids.iter().map(|id| (id.clone(), now)));
+    }
     let Ok(answer) = client.send("POST", "/v1/batch", &[], body.as_bytes()) else {
         return false;
     };
@@ -188,6 +202,33 @@ pub fn verify(fairlane: &Fairlane, name: &str, receiver: &Receiver, books: &Mute
         counts.len(),
     );
     repeated
+}
+
+/// From sending to arrival, of each event that was sent within `period`; ascending.
+pub fn latencies(
+    receiver: &Receiver,
+    books: &Mutex<Books>,
+    period: &Range<Instant>,
+) -> Vec<Duration> {
+    let received = receiver.received();
+    let mut arrived: HashMap<&str, Instant> = HashMap::new();
+    for one in accepted(&received) {
+        arrived.entry(one.id()).or_insert(one.at);
+    }
+    let books = books.lock().unwrap();
+    let sent = books.sent_at.iter().filter(|(_, at)| period.contains(at));
+    let took = sent.filter_map(|(id, at)| {
+        let arrived = arrived.get(id.as_str())?;
+        Some(arrived.saturating_duration_since(*at))
+    });
+    let mut took: Vec<Duration> = took.collect();
+    took.sort_unstable();
+    took
+}
+
+/// Below which 99 of 100 of the ascending `times` lie.
+pub fn p99(times: &[Duration]) -> Duration {
+    times[(times.len() * 99 / 100).min(times.len() - 1)]
 }
 
 /// The product's own books: accepted x connections = all outcomes + pending.

@@ -1,5 +1,8 @@
 //! Episodes of evictions: begun once, counted through, ended once.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use bytes::Bytes;
 use model::{ConnectionId, Offset, Outcome, RejectReason, SourceId, UnixMillis};
 
@@ -39,7 +42,10 @@ fn an_episode_lasts_until_there_is_room_again() {
     };
     let path = dir.path().join("state.db");
     let mut connection = schema::open_writer(&path, &options, UnixMillis(0)).unwrap();
-    let mut committer = Committer::new(&connection, &options).unwrap();
+    let mut committer = {
+        let bytes_max = Arc::new(AtomicU64::new(options.dead_letters_bytes_max));
+        Committer::new(&connection, &options, bytes_max).unwrap()
+    };
     let mut commit = |batch: CommitBatch| {
         committer.commit(&mut connection, &batch).unwrap();
         committer.evicted

@@ -8,7 +8,9 @@ use model::{
     UnixMillis,
 };
 
-use crate::{CommitBatch, DeadLetter, Error, KeySource, LaneKind, NewLane, Options, Store};
+use crate::{
+    CommitBatch, DeadLetter, Error, FinishedLane, KeySource, LaneKind, NewLane, Options, Store,
+};
 
 mod damage;
 mod kill;
@@ -42,10 +44,14 @@ fn commit(store: &Store, batch: CommitBatch) -> Result<(), Error> {
 }
 
 fn live(connection: u32) -> NewLane {
-    NewLane {
-        connection: ConnectionId(connection),
-        kind: LaneKind::Live,
-        start: Offset(0),
+    NewLane::new(ConnectionId(connection), LaneKind::Live, Offset(0))
+}
+
+fn done(lane: LaneId) -> FinishedLane {
+    FinishedLane {
+        lane,
+        at: UnixMillis(9),
+        cancelled: false,
     }
 }
 

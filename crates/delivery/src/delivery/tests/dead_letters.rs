@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{Offset, RejectReason};
-use store::{DeadLetterFilter, DeadLetterSelection};
+use store::{DeadLetterFilter, DeadLetterSelection, ReplayTerms};
 
 use super::world::{Receiver, Reply, World, wait_for};
 
@@ -81,7 +81,9 @@ fn a_replay_delivers_exactly_its_range_again() {
     let first = world.append(0..30);
     world.settle(&delivery, "again");
     let (from, to) = (Offset(first.0 + 10), Offset(first.0 + 15));
-    world.block_on(delivery.replay("again", from, to)).unwrap();
+    world
+        .block_on(delivery.replay("again", from, to, ReplayTerms::default()))
+        .unwrap();
     wait_for(|| receiver.got().len() == 35);
     let again: Vec<_> = receiver.got()[30..]
         .iter()
@@ -100,8 +102,16 @@ fn a_replay_delivers_exactly_its_range_again() {
             .count()
     };
     wait_for(|| finished() == 1);
-    assert!(world.block_on(delivery.replay("again", to, from)).is_err());
-    assert!(world.block_on(delivery.replay("nobody", from, to)).is_err());
+    assert!(
+        world
+            .block_on(delivery.replay("again", to, from, ReplayTerms::default()))
+            .is_err()
+    );
+    assert!(
+        world
+            .block_on(delivery.replay("nobody", from, to, ReplayTerms::default()))
+            .is_err()
+    );
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }

@@ -5,7 +5,7 @@ use model::{
     ConnectionId, HoldReason, LaneId, LaneProgress, Offset, OutcomeCounts, ParkedJob, UnixMillis,
 };
 
-use super::{NOW, commit, live, open, options};
+use super::{NOW, commit, done, live, open, options};
 use crate::{
     AttemptSample, CommitBatch, Error, LaneKind, MinuteDelta, MinuteRow, NewLane, Options, Store,
 };
@@ -56,7 +56,7 @@ fn lanes_come_back_as_they_were_kept() {
     };
     let batch = CommitBatch {
         lanes: vec![progress.clone()],
-        finished: vec![ids[2]],
+        finished: vec![done(ids[2])],
         ..CommitBatch::default()
     };
     commit(&store, batch).unwrap();
@@ -98,7 +98,7 @@ fn a_connection_has_one_live_lane() {
         1,
         "all lanes of a call, or none"
     );
-    store.finish_lane(first).unwrap();
+    store.finish_lane(done(first)).unwrap();
     store.add_lanes(&[live(2), live(1)]).unwrap();
 }
 
@@ -117,10 +117,10 @@ fn finished_lanes_are_forgotten_in_the_end_and_numbers_never_used_again() {
         kind: LaneKind::Redelivery,
         ..live(1)
     };
-    let ids = store.add_lanes(&[redelivery; 4]).unwrap();
+    let ids = store.add_lanes(&vec![redelivery.clone(); 4]).unwrap();
     let batch = CommitBatch {
         samples: vec![sample(ids[0], 1)],
-        finished: ids.clone(),
+        finished: ids.iter().copied().map(done).collect(),
         ..CommitBatch::default()
     };
     commit(&store, batch).unwrap();

@@ -46,10 +46,10 @@ fn a_newer_schema_is_refused_and_not_touched() {
     check_refusal(
         options(dir.path()),
         expect![[r#"
-        DIR/state.db has schema 9 and this program knows schemas up to 1;
-        run the newer fairlane,
-        the data was not touched
-    "#]],
+            DIR/state.db has schema 9 and this program knows schemas up to 2;
+            run the newer fairlane,
+            the data was not touched
+        "#]],
     );
     assert_eq!(fs::read(dir.path().join("state.db")).unwrap(), before);
 }
