@@ -280,6 +280,18 @@ impl Fairlane {
             .count()
     }
 
+    /// Waits for that many of them.
+    pub fn wait_log_lines(&self, parts: &[&str], count: usize) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.log_lines(parts) < count {
+            assert!(
+                Instant::now() < end,
+                "{parts:?}: not {count} lines after 60 s"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The status of one lane.
     pub fn lane(&self, connection: &str) -> serde_json::Value {
         let answer = self.management("GET", &format!("/v1/lanes/{connection}"), "");

@@ -129,8 +129,8 @@ fn gzip_bomb(socket: &mut &TcpStream) {
         body.len()
     );
     socket.write_all(head.as_bytes()).ok();
+    // An answer like any other, for who does not unpack it.
     socket.write_all(&body).ok();
-    wait_closed("gzip bomb", socket);
 }
 
 fn storm_of_100(socket: &mut &TcpStream) {

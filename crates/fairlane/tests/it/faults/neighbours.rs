@@ -8,7 +8,7 @@ use std::io::Write as _;
 use crate::faults::{books, is_long};
 use crate::harness::{LOOPBACK, Setup};
 use crate::peer::{Message, Receiver, Reply};
-use crate::verifier::{Load, Shape, balance, latencies, p99, verify};
+use crate::verifier::{Load, Shape, balance, balance_of_jobs, latencies, p99, verify};
 
 const HEALTHY: usize = 11;
 const OTHER_KEY: &str = "other-write-key";
@@ -139,5 +139,5 @@ fn a_tenant_that_floods_floods_itself() {
         p99s[0],
         p99s[1].as_secs_f64() / p99s[0].as_secs_f64()
     );
-    balance(&fairlane);
+    balance_of_jobs(&fairlane);
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::faults::{books, is_long};
 use crate::harness::{Fairlane, LOOPBACK, Setup};
 use crate::peer::Receiver;
-use crate::verifier::{Load, Shape, balance, latencies, p99, verify};
+use crate::verifier::{Load, Shape, balance_of_jobs, latencies, p99, verify};
 
 fn replay(fairlane: &Fairlane, id: &str) -> Value {
     let answer = fairlane.management("GET", &format!("/v1/replays/{id}"), "");
@@ -87,7 +87,7 @@ fn a_replay_outlives_kills_and_is_exactly_its_range() {
     println!("{range} replayed through {kills} kills: missing 0, extra 0, {repeated} repeated");
     present.lock().unwrap().tried.extend(wanted);
     verify(&fairlane, "again", &again, &present);
-    balance(&fairlane);
+    balance_of_jobs(&fairlane);
 }
 
 /// What a replay costs the live lanes. Measured, not asserted.
