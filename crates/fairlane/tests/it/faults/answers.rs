@@ -143,7 +143,9 @@ fn no_http(socket: &mut &TcpStream) {
     wait_closed("no HTTP", socket);
 }
 
-const HOSTILE: [(&str, fn(&mut &TcpStream)); 9] = [
+type Act = fn(&mut &TcpStream);
+
+const HOSTILE: [(&str, Act); 9] = [
     ("endless", endless_body),
     ("huge", body_of_ten_gigabytes),
     ("dripping", dripping_body),

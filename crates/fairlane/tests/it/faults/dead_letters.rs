@@ -53,10 +53,9 @@ fn a_flood_of_dead_letters_stays_within_its_limit() {
         "{page}"
     );
     // Announced: once in the log, in the metrics, and where they are listed.
-    assert_eq!(
-        fairlane.log_lines(&["dead letters have reached their limit"]),
-        1
-    );
+    let announced = ["dead letters have reached their limit"];
+    fairlane.wait_log_lines(&announced, 1);
+    assert_eq!(fairlane.log_lines(&announced), 1);
     let evicted = fairlane.metric(&["fairlane_dead_letters_evicted_total"]);
     assert_eq!(evicted, Some(number("evicted") as f64));
     let listed = fairlane.command(&["dead-letters", "list", "--limit", "1"]);

@@ -56,7 +56,7 @@ fn one_bad_neighbour_holds_up_nobody() {
                 bad.wait_for("the bad one is at work", |all| !all.is_empty());
             }
             let began = Instant::now();
-            let load = Load::start(fairlane.ingest, phase, Shape::STEADY, &books);
+            let load = Load::start(fairlane.ingest, phase, Shape::GENTLE, &books);
             std::thread::sleep(Duration::from_secs(seconds));
             load.stop();
             let period = began..Instant::now();

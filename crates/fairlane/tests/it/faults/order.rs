@@ -25,7 +25,11 @@ fn moody() -> impl Fn(usize, &Message) -> Reply + Send + Sync {
         *tried += 1;
         let mut hasher = DefaultHasher::new();
         (id, *tried).hash(&mut hasher);
-        Reply::Status(if hasher.finish() % 5 == 0 { 500 } else { 200 })
+        Reply::Status(if hasher.finish().is_multiple_of(5) {
+            500
+        } else {
+            200
+        })
     }
 }
 

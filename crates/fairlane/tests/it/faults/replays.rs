@@ -109,7 +109,7 @@ fn what_a_replay_costs_the_live_lanes() {
             fairlane.command(&["replay", "again", "--from", "0", "--detach"]);
         }
         let began = Instant::now();
-        let load = Load::start(fairlane.ingest, phase, Shape::STEADY, &books);
+        let load = Load::start(fairlane.ingest, phase, Shape::GENTLE, &books);
         std::thread::sleep(Duration::from_secs(30));
         load.stop();
         let period = began..Instant::now();
