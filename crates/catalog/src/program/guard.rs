@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::value::Value;
@@ -79,7 +80,10 @@ pub(crate) fn run(
 /// event but that its program has run away, and a caller cannot lend one to a running program.
 struct Clock {
     since: Instant,
-    paused: bool,
+    /// What the thread had used of a CPU when the time was over: the second look is at that alone,
+    /// as a thread may stand still in the middle of an innocent program, for a CPU quota, a
+    /// suspended machine or a busy one. (Not the first: asking for it costs a system call.)
+    used: Option<Duration>,
 }
 
 #[allow(clippy::disallowed_methods)]
@@ -87,19 +91,24 @@ impl Clock {
     fn start() -> Self {
         Self {
             since: Instant::now(),
-            paused: false,
+            used: None,
         }
     }
 
-    /// The first time that it has, it begins anew: a thread may stand still in the middle of an
-    /// innocent program, for a CPU quota or a suspended machine, and that program then ends at once.
     fn has_run_out(&mut self) -> bool {
         if self.since.elapsed() <= RUN_TIME_MAX {
             return false;
         }
-        self.since = Instant::now();
-        std::mem::replace(&mut self.paused, true)
+        let now = thread_time();
+        let used = *self.used.get_or_insert(now);
+        now.saturating_sub(used) > RUN_TIME_MAX
     }
+}
+
+/// What this thread has used of a CPU.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn stop(terminated: Terminate, over: Option<String>) -> Stop {
