@@ -270,6 +270,11 @@ impl Definition {
         source.program(&self.settings)
     }
 
+    /// Whether one of its programs has this word in it.
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.programs().any(|source| source.mentions(word))
+    }
+
     fn programs(&self) -> impl Iterator<Item = &Source> {
         self.steps
             .iter()

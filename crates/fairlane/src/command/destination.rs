@@ -16,8 +16,11 @@ use crate::table;
 mod diff;
 mod docs;
 mod parallel;
+mod record;
+mod send;
 mod test;
 mod transform;
+mod trial;
 mod verify;
 
 pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
@@ -27,6 +30,8 @@ pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
         DestinationCommand::New { id, dir } => begin(id, dir)?,
         DestinationCommand::Test(args) => test::run(args)?,
         DestinationCommand::Transform(args) => transform::run(args)?,
+        DestinationCommand::Send(args) => return send::run(args),
+        DestinationCommand::Record(args) => record::run(args)?,
         DestinationCommand::Diff(args) => return diff::run(args),
         DestinationCommand::Docs(args) => docs::run(args)?,
         DestinationCommand::Verify(args) => verify::run(args)?,
