@@ -363,3 +363,36 @@ fn what_a_service_answered_is_recorded_and_played_back() {
     assert_ne!(code, 0);
     assert!(err.contains("there is no case \"no such case\""), "{err}");
 }
+
+#[test]
+fn programs_are_vetted_in_a_process_with_limits() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::write(here.join("good.vrl"), "del(.context.ip)\n").unwrap();
+    std::fs::write(here.join("bad.vrl"), "\nx = ((((\n").unwrap();
+    let (code, out, err) = run(here, &["vet", "good.vrl", "destinations/mine"], "");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out, "good.vrl compiles\ndestinations/mine compiles\n");
+    let (code, _, err) = run(here, &["vet", "bad.vrl"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains("bad.vrl: transform, line 2: "), "{err}");
+
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_fairlane"))
+        .args(["vet", "--stdin"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", process.id());
+    if std::path::Path::new("/proc/self/limits").exists() {
+        crate::delivery::wait_until("the process has limited itself", || {
+            let limits = std::fs::read_to_string(&limits).unwrap_or_default();
+            let is = |name: &str, max: &str| {
+                let line = limits.lines().find(|line| line.starts_with(name));
+                line.is_some_and(|line| line.split_whitespace().any(|word| word == max))
+            };
+            (is("Max address space", "2147483648") && is("Max cpu time", "30")).then_some(())
+        });
+    }
+    drop(process.stdin.take());
+    assert!(process.wait().unwrap().success());
+}
