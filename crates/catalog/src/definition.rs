@@ -16,6 +16,8 @@ use crate::template::Template;
 mod auth;
 mod load;
 mod raw;
+#[cfg(test)]
+mod schema;
 pub mod settings;
 
 pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};

@@ -19,7 +19,7 @@ use crate::program::{ProgramCache, Role, Source};
 use crate::request::header_name;
 use crate::template::Template;
 
-mod auth;
+pub(super) mod auth;
 
 const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
 const HOUR_MS: u64 = 3_600_000;

@@ -40,6 +40,8 @@ pub enum DestinationCommand {
     /// Show what a changed catalog would send differently, destination by destination. Exit code 1
     /// where anything differs.
     Diff(DiffArgs),
+    /// Print the JSON schema of destination.toml, for editors.
+    Schema,
     /// Write the catalog's pages of documentation: one for each definition, and an index.
     Docs(DocsArgs),
     /// Hold definitions against facts: files of events with the requests that are right for them.

@@ -34,6 +34,7 @@ pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
         DestinationCommand::Record(args) => record::run(args)?,
         DestinationCommand::Diff(args) => return diff::run(args),
         DestinationCommand::Docs(args) => docs::run(args)?,
+        DestinationCommand::Schema => print!("{SCHEMA}"),
         DestinationCommand::Verify(args) => verify::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -173,6 +174,7 @@ fn show(definition: &Definition) {
     println!("{}", definition.readme());
 }
 
+const SCHEMA: &str = include_str!("../../../../docs/reference/destination.schema.json");
 const NEW_TOML: &str = include_str!("new/destination.toml");
 const NEW_VRL: &str = include_str!("new/event.vrl");
 const NEW_README: &str = include_str!("new/README.md");
