@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod destination;
 
 pub use destination::{
-    DestinationCommand, DiffArgs, DocsArgs, OverlayArgs, RecordArgs, SendOnceArgs, TestArgs,
-    TransformArgs, TrialArgs, VerifyArgs,
+    BenchDestinationsArgs, DestinationCommand, DiffArgs, DocsArgs, OverlayArgs, RecordArgs,
+    SendOnceArgs, TestArgs, TransformArgs, TrialArgs, VerifyArgs,
 };
 
 /// Customer-data events in over Segment's HTTP API, a copy of each to every destination: none

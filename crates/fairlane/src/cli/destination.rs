@@ -40,6 +40,8 @@ pub enum DestinationCommand {
     /// Show what a changed catalog would send differently, destination by destination. Exit code 1
     /// where anything differs.
     Diff(DiffArgs),
+    /// Measure what one event costs, for the events of recorded cases.
+    Bench(BenchDestinationsArgs),
     /// Print the JSON schema of destination.toml, for editors.
     Schema,
     /// Write the catalog's pages of documentation: one for each definition, and an index.
@@ -172,4 +174,20 @@ pub struct RecordArgs {
     /// Only the case of this name. Without it: all by which something is sent.
     #[arg(long = "case", value_name = "NAME")]
     pub cases: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchDestinationsArgs {
+    #[command(flatten)]
+    pub overlay: OverlayArgs,
+    /// Ids. Without any: all definitions.
+    pub ids: Vec<String>,
+    /// How often each event is transformed.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rounds: u32,
+    /// Name the definitions with an event that takes more microseconds than this.
+    #[arg(long, default_value_t = 60.0, value_name = "US")]
+    pub slow_us: f64,
+    #[arg(long)]
+    pub json: bool,
 }

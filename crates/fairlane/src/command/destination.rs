@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::{DestinationCommand, OverlayArgs};
 use crate::table;
 
+mod bench;
 mod diff;
 mod docs;
 mod parallel;
@@ -34,6 +35,7 @@ pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
         DestinationCommand::Record(args) => record::run(args)?,
         DestinationCommand::Diff(args) => return diff::run(args),
         DestinationCommand::Docs(args) => docs::run(args)?,
+        DestinationCommand::Bench(args) => bench::run(args)?,
         DestinationCommand::Schema => print!("{SCHEMA}"),
         DestinationCommand::Verify(args) => verify::run(args)?,
     }
