@@ -396,3 +396,70 @@ fn programs_are_vetted_in_a_process_with_limits() {
     drop(process.stdin.take());
     assert!(process.wait().unwrap().success());
 }
+
+/// The blocks of code of the guide, in their order: (language, text).
+fn guide() -> Vec<(String, String)> {
+    let text = include_str!("../../../../docs/guides/add-a-destination.md");
+    let blocks = text.split("```").skip(1).step_by(2);
+    let block = |block: &str| {
+        let (language, text) = block.split_once('\n').unwrap();
+        (language.to_owned(), text.to_owned())
+    };
+    blocks.map(block).collect()
+}
+
+#[test]
+fn the_guide_works_as_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let blocks = guide();
+    let of = |language: &str| -> Vec<&str> {
+        let chosen = blocks.iter().filter(|(known, _)| known == language);
+        chosen.map(|(_, text)| text.as_str()).collect()
+    };
+    let ([toml], [program], [made, cases]) = (&of("toml")[..], &of("coffee")[..], &of("json")[..])
+    else {
+        panic!("the guide has other blocks than this test knows: {blocks:?}");
+    };
+    let folder = here.join("destinations/pulse");
+    assert_eq!(run(here, &["destination", "new", "pulse"], "").0, 0);
+    std::fs::write(folder.join("destination.toml"), toml).unwrap();
+    std::fs::write(folder.join("event.vrl"), program).unwrap();
+    std::fs::remove_file(folder.join("cases/track.json")).unwrap();
+    std::fs::write(folder.join("cases/events.json"), cases).unwrap();
+
+    // The settings and the event of the command that shows what is sent.
+    let shown = of("sh")
+        .into_iter()
+        .find(|text| text.contains("transform"))
+        .unwrap();
+    let quoted: Vec<&str> = shown.split('\'').skip(1).step_by(2).collect();
+    std::fs::write(here.join("settings.json"), quoted[0]).unwrap();
+    let transform = [
+        "destination",
+        "transform",
+        "destinations/pulse",
+        "--settings",
+        "settings.json",
+    ];
+    let (code, out, err) = run(here, &transform, quoted[1]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out, *made);
+
+    let test = ["destination", "test", "destinations/pulse"];
+    let (code, out, err) = run(here, &[&test[..], &["--bless"]].concat(), "");
+    assert_eq!(code, 0, "{err}");
+    let told = |what: &str| out.matches(what).count();
+    assert_eq!(
+        (
+            told("\"requests\""),
+            told("\"filtered\""),
+            told("\"rejected\""),
+            told("failed:rate_limited")
+        ),
+        (2, 1, 1, 1),
+        "{out}"
+    );
+    let (code, out, _) = run(here, &test, "");
+    assert_eq!(code, 0, "{out}");
+}
