@@ -19,8 +19,10 @@ use crate::play::{NOW_UNIX_S, Outcome, TOKEN, play};
 use crate::transformer::Transformer;
 
 mod file;
+mod recording;
 
 use file::{Case, CaseFileText};
+pub use recording::{EventCase, Recording, event_cases, record};
 
 /// How one case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +236,9 @@ fn judged_value(judged: &Judged) -> Value {
     }
 }
 
-fn result_text(result: JobResult) -> String {
+/// A job's result as cases write it: `failed:rate_limited`.
+#[must_use]
+pub fn result_text(result: JobResult) -> String {
     match result {
         JobResult::Delivered => "delivered".to_owned(),
         JobResult::Filtered(reason) => format!("filtered:{}", reason.as_str()),

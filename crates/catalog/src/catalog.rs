@@ -1,7 +1,6 @@
 //! The catalog: all definitions, from the binary and from an operator's own directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,21 +64,15 @@ impl Catalog {
     ///
     /// # Errors
     /// The directory cannot be read, or one of its definitions does not load.
-    pub fn with_overlay(mut self, dir: &Path) -> Result<Self, Error> {
-        let unreadable = |problem: std::io::Error| Error::Unreadable {
-            path: dir.to_owned(),
-            problem: problem.to_string(),
-        };
-        let mut folders = Vec::new();
-        for entry in fs::read_dir(dir).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if path.is_dir() && !hidden {
-                folders.push(Folder::read(&path)?);
-            }
-        }
+    pub fn with_overlay(self, dir: &Path) -> Result<Self, Error> {
+        self.with_folders(Folder::read_all(dir)?)
+    }
+
+    /// As [`Catalog::with_overlay`], of folders that were read before.
+    ///
+    /// # Errors
+    /// One of the definitions does not load.
+    pub fn with_folders(mut self, folders: Vec<Folder>) -> Result<Self, Error> {
         self.overlaid
             .extend(folders.iter().map(|folder| folder.id.clone()));
         self.add(folders.into_iter())?;

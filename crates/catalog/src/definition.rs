@@ -16,6 +16,8 @@ use crate::template::Template;
 mod auth;
 mod load;
 mod raw;
+#[cfg(test)]
+mod schema;
 pub mod settings;
 
 pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
@@ -268,6 +270,11 @@ impl Definition {
 
     pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {
         source.program(&self.settings)
+    }
+
+    /// Whether one of its programs has this word in it.
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.programs().any(|source| source.mentions(word))
     }
 
     fn programs(&self) -> impl Iterator<Item = &Source> {

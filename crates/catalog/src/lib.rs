@@ -45,11 +45,15 @@ mod program;
 pub mod request;
 mod signature;
 pub mod status;
+pub mod struck;
 mod template;
 pub mod token;
 pub mod transformer;
 
-pub use cases::{Blessed, CaseReport, bless, example_settings, run_cases};
+pub use cases::{
+    Blessed, CaseReport, EventCase, Recording, bless, event_cases, example_settings, record,
+    result_text, run_cases,
+};
 pub use catalog::Catalog;
 pub use definition::settings::{SettingProblem, SettingSpec, SettingType};
 pub use definition::{BatchLimits, Definition, Sender};

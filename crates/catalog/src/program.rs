@@ -92,6 +92,10 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
+    }
+
     /// The compiled program; the first call compiles it.
     pub(crate) fn program(&self, settings: &[SettingSpec]) -> Result<Arc<Program>, Error> {
         let compiled = self.compiled.get_or_init(|| {

@@ -1,7 +1,7 @@
 //! An answer as the catalog sees it: texts and bytes.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use crate::http::send;
 
@@ -24,14 +24,19 @@ impl Answer {
     }
 
     pub(crate) fn of(answer: send::Answer) -> Self {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = answer.headers.iter();
         Self {
             status: answer.status,
-            headers: headers
-                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-                .collect(),
+            headers: header_texts(&answer.headers),
             body: answer.body,
         }
     }
+}
+
+/// Headers as texts, with lower-case names.
+pub(crate) fn header_texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect()
 }

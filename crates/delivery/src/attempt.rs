@@ -29,6 +29,7 @@ use crate::lane::AttemptResult;
 use crate::message_id::message_id;
 use crate::plan::Plan;
 use crate::tokens::{Asker, Held, Tokens};
+use crate::trial::{Exchange, Tap};
 
 /// The answer that says a token does not hold any more.
 const UNAUTHORIZED: u16 = 401;
@@ -200,6 +201,8 @@ pub(crate) struct Runner {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) transformer: Rc<RefCell<Transformer>>,
     pub(crate) response_bytes_kept: usize,
+    /// Only of a trial.
+    pub(crate) tap: Option<Tap>,
 }
 
 impl Runner {
@@ -386,11 +389,17 @@ impl Runner {
                 token: token.as_deref().map(|held| &held.value),
             };
             let last = self.transformer.borrow().finish(&request, stamp);
+            let seen = self.tap.as_ref().map(|_| last.clone());
             let prepared = prepare(&last.method, last.url, last.headers, last.body)
                 .map_err(|problem| bad_request(report, &problem))?;
             let timeout = task.deadline.saturating_duration_since(Instant::now());
             let sent = self.client.send(task.destination, prepared, reuse, timeout);
-            match sent.await {
+            let sent = sent.await;
+            if let (Some(tap), Some(seen)) = (&self.tap, seen) {
+                let exchange = Exchange::new(request.clone(), seen, task.message_id, &sent);
+                tap.borrow_mut().push(exchange);
+            }
+            match sent {
                 Sent::Stale if reuse == Reuse::Allowed => {
                     report.resent += 1;
                     reuse = Reuse::Never;

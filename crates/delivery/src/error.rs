@@ -18,6 +18,8 @@ pub enum Error {
         from: model::Offset,
         to: model::Offset,
     },
+    #[error("{0}")]
+    Trial(String),
     #[error("the store: {0}")]
     Store(#[from] store::Error),
     #[error("the event log: {0}")]

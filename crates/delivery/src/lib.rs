@@ -19,7 +19,7 @@
 //! judged.
 //!
 //! Reading order: [`delivery`] (the handle), then `shard` and its parts, `attempt`, `tokens`, `ledger`;
-//! [`http`] stands apart and knows nothing of lanes.
+//! [`http`] stands apart and knows nothing of lanes; [`trial`] sends without one.
 
 mod answer;
 mod attempt;
@@ -35,6 +35,7 @@ mod plan;
 mod retention;
 mod shard;
 mod tokens;
+pub mod trial;
 
 pub use delivery::{ApplyReport, Balance, Delivery, start};
 pub use error::Error;

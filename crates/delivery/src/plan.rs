@@ -57,6 +57,24 @@ impl Plan {
         })
     }
 
+    /// A plan beside any registry: for a trial.
+    pub(crate) fn alone(
+        connection: Connection,
+        destination: Destination,
+        definition: Arc<Definition>,
+    ) -> Self {
+        Self {
+            source: connection.name.to_string(),
+            connection: Arc::new(connection),
+            destination: Arc::new(destination),
+            definition: Ok(definition),
+            policy: Arc::new(LanePolicy::default()),
+            attempt_timeout: Duration::from_millis(ATTEMPT_TIMEOUT_MS),
+            ordering_key: None,
+            replay_filter: None,
+        }
+    }
+
     /// Switched off by the configuration: it keeps its events and sends none.
     pub(crate) fn is_enabled(&self) -> bool {
         self.connection.enabled && self.destination.enabled

@@ -84,7 +84,8 @@ pub(crate) struct Asker {
 
 /// All tokens of the process. See the module.
 pub(crate) struct Tokens {
-    store: Store,
+    /// `None` in a trial, which keeps nothing.
+    store: Option<Store>,
     slots: Mutex<HashMap<GrantId, Arc<Slot>>>,
 }
 
@@ -125,7 +126,7 @@ impl Slot {
 }
 
 impl Tokens {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Option<Store>) -> Self {
         Self {
             store,
             slots: Mutex::default(),
@@ -268,7 +269,7 @@ impl Tokens {
 
     /// The refresh token that the service gave last, before this process began.
     async fn rotated(&self, grant: GrantId) -> Option<Secret> {
-        let (store, name) = (self.store.clone(), rotated_name(grant));
+        let (store, name) = (self.store.clone()?, rotated_name(grant));
         let found = tokio::task::spawn_blocking(move || store.get_secret(&name));
         match found.await {
             Ok(Ok(secret)) => secret,
@@ -282,7 +283,14 @@ impl Tokens {
 
     /// Seals it before the token is used: the old one is worth nothing any more.
     async fn keep_rotated(&self, grant: GrantId, rotated: &Secret) {
-        let (store, name, secret) = (self.store.clone(), rotated_name(grant), rotated.clone());
+        let Some(store) = self.store.clone() else {
+            tracing::warn!(
+                "the service gave a new refresh token, which is not kept here: the old one may be \
+                 worth nothing now; give an access_token instead"
+            );
+            return;
+        };
+        let (name, secret) = (rotated_name(grant), rotated.clone());
         let put = move || store.put_secret(&name, &secret, Clock::unix());
         if let Ok(Err(error)) = tokio::task::spawn_blocking(put).await {
             tracing::error!(%error, "a changed refresh token could not be kept: a restart needs a new one");

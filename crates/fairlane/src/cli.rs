@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod destination;
 
 pub use destination::{
-    DestinationCommand, DiffArgs, DocsArgs, OverlayArgs, TestArgs, TransformArgs, VerifyArgs,
+    BenchDestinationsArgs, DestinationCommand, DiffArgs, DocsArgs, OverlayArgs, RecordArgs,
+    SendOnceArgs, TestArgs, TransformArgs, TrialArgs, VerifyArgs,
 };
 
 /// Customer-data events in over Segment's HTTP API, a copy of each to every destination: none
@@ -65,6 +66,9 @@ pub enum Command {
     /// The catalog: what kinds of destinations there are.
     #[command(subcommand)]
     Destination(DestinationCommand),
+    /// Compile programs in a process of little memory and time, and say whether it lives: VRL files
+    /// (as a connection's transform), or folders of definitions.
+    Vet(VetArgs),
     /// Secrets that the configuration names as `${secret:NAME}`, sealed at rest.
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -324,6 +328,16 @@ pub enum SecretCommand {
         config: ConfigArgs,
         name: String,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct VetArgs {
+    #[arg(required_unless_present = "stdin", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Read definitions from standard input instead, a JSON object a line: how a running Fairlane
+    /// asks.
+    #[arg(long, hide = true)]
+    pub stdin: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,3 +6,4 @@ pub mod lanes;
 pub mod replay;
 pub mod secret;
 pub mod send;
+pub mod vet;

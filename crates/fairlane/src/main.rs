@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Vet(args) => command::vet::run(args),
         Command::Secret(command) => command::secret::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),

@@ -5,6 +5,7 @@
 //!   stop:   ingest (answers all it took) and delivery (finishes what flies) -> management -> log
 //! ```
 
+mod apart;
 mod descriptors;
 mod options;
 mod signals;
@@ -20,6 +21,7 @@ use admin::control::BalanceSheet;
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use catalog::Catalog;
+use catalog::definition::Folder;
 use delivery::Delivery;
 use eventlog::EventLog;
 use ingest::{Ingest, SourceTable};
@@ -136,7 +138,11 @@ fn load_catalog(config_path: &Path, config: &Config) -> anyhow::Result<Catalog> 
     let catalog = Catalog::embedded()?;
     match &config.catalog.overlay_dir {
         None => Ok(catalog),
-        Some(dir) => Ok(catalog.with_overlay(&options::beside(config_path, dir))?),
+        Some(dir) => {
+            let folders = Folder::read_all(&options::beside(config_path, dir))?;
+            apart::vet(&folders)?;
+            Ok(catalog.with_folders(folders)?)
+        }
     }
 }
 

@@ -59,6 +59,11 @@ impl Case {
         read("settings", self.settings.as_ref()?).ok()
     }
 
+    /// Whether requests are expected of its events.
+    pub(super) fn sends(&self) -> bool {
+        self.requests.is_some() && (self.event.is_some() || self.events.is_some())
+    }
+
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
         match (&self.event, &self.events) {
             (Some(event), None) => Ok(vec![compact(event)?]),

@@ -1,5 +1,7 @@
 //! The catalog: embedded, and overlaid.
 
+use std::fs;
+
 use super::*;
 
 #[test]

@@ -19,13 +19,13 @@ use crate::program::{ProgramCache, Role, Source};
 use crate::request::header_name;
 use crate::template::Template;
 
-mod auth;
+pub(super) mod auth;
 
 const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
 const HOUR_MS: u64 = 3_600_000;
 
 /// A definition's files, from the binary or from a directory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Folder {
     pub id: String,
     /// Where it stands, for errors: `destinations/webhook`.
@@ -54,6 +54,28 @@ impl Folder {
             folder.read_files(&cases, "cases/")?;
         }
         Ok(folder)
+    }
+
+    /// Reads every definition's folder of a directory.
+    ///
+    /// # Errors
+    /// The directory or one of them cannot be read.
+    pub fn read_all(dir: &Path) -> Result<Vec<Self>, Error> {
+        let unreadable = |problem: std::io::Error| Error::Unreadable {
+            path: dir.to_owned(),
+            problem: problem.to_string(),
+        };
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let hidden = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if path.is_dir() && !hidden {
+                folders.push(Self::read(&path)?);
+            }
+        }
+        Ok(folders)
     }
 
     /// Whether a file is part of a definition. Pictures and editors' droppings are not.

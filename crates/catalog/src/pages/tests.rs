@@ -41,7 +41,7 @@ fn a_page_tells_what_an_operator_needs() {
     assert!(is_page(&page) && is_page(&index(&catalog)) && !is_page("# Webhook"));
     assert_eq!(page.matches("\n# ").count(), 0, "one title: {page}");
     for part in [
-        "- Type `webhook`, category streaming\n",
+        "- Type `webhook`, category ",
         "- Requests go to `{{settings.url}}`\n",
         "| `url` | url | required |",
         "settings = { url = \"https://..\" }\n",

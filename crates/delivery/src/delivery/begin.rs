@@ -102,7 +102,7 @@ fn spawn(
         }
     }
     let clock = Clock::start();
-    let tokens = Arc::new(Tokens::new(store.clone()));
+    let tokens = Arc::new(Tokens::new(Some(store.clone())));
     let mut shards = Vec::with_capacity(count);
     for (index, specs) in specs_of.into_iter().enumerate() {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -237,7 +237,7 @@ async fn tick(on_tick: fn()) {
     }
 }
 
-fn client(options: &Options, tls: TlsConnector) -> Client {
+pub(crate) fn client(options: &Options, tls: TlsConnector) -> Client {
     let dialer = Dialer {
         egress: Arc::new(options.egress.clone()),
         resolver: Resolver::new(&options.resolver),

@@ -141,6 +141,7 @@ impl Shard {
             tokens: Arc::clone(&self.tokens),
             transformer,
             response_bytes_kept: self.options.response_bytes_kept,
+            tap: None,
         };
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {

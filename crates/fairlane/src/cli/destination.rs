@@ -31,9 +31,19 @@ pub enum DestinationCommand {
     Test(TestArgs),
     /// Show what a definition makes of events: NDJSON from standard input, a JSON line for each.
     Transform(TransformArgs),
+    /// Really send events, once, by the sender that carries all others; shows each request (its
+    /// secrets struck out), the answer, and what it means.
+    Send(SendOnceArgs),
+    /// Run a definition's cases on the real service, once, and keep what it answered as cases, with
+    /// secrets struck out.
+    Record(RecordArgs),
     /// Show what a changed catalog would send differently, destination by destination. Exit code 1
     /// where anything differs.
     Diff(DiffArgs),
+    /// Measure what one event costs, for the events of recorded cases.
+    Bench(BenchDestinationsArgs),
+    /// Print the JSON schema of destination.toml, for editors.
+    Schema,
     /// Write the catalog's pages of documentation: one for each definition, and an index.
     Docs(DocsArgs),
     /// Hold definitions against facts: files of events with the requests that are right for them.
@@ -127,4 +137,57 @@ pub struct DocsArgs {
     /// Where the pages go: destinations.md and destinations/<id>.md.
     #[arg(long, default_value = "docs", value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// What a trial needs to reach the service.
+#[derive(Args, Debug)]
+pub struct TrialArgs {
+    #[command(flatten)]
+    pub overlay: OverlayArgs,
+    /// An id, or the path of a definition's folder.
+    pub id: String,
+    /// The destination's settings, real secrets included: a JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub settings: PathBuf,
+    /// A range of addresses that may be dialled although it is not public, also over plain http:
+    /// 127.0.0.0/8, say.
+    #[arg(long, value_name = "CIDR")]
+    pub allow: Vec<ipnet::IpNet>,
+}
+
+#[derive(Args, Debug)]
+pub struct SendOnceArgs {
+    #[command(flatten)]
+    pub trial: TrialArgs,
+    /// NDJSON events. Without it: from standard input.
+    #[arg(long, value_name = "FILE")]
+    pub event: Option<PathBuf>,
+    /// Answer in JSON, a line for each event.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    pub trial: TrialArgs,
+    /// Only the case of this name. Without it: all by which something is sent.
+    #[arg(long = "case", value_name = "NAME")]
+    pub cases: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchDestinationsArgs {
+    #[command(flatten)]
+    pub overlay: OverlayArgs,
+    /// Ids. Without any: all definitions.
+    pub ids: Vec<String>,
+    /// How often each event is transformed.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rounds: u32,
+    /// Name the definitions with an event that takes more microseconds than this.
+    #[arg(long, default_value_t = 60.0, value_name = "US")]
+    pub slow_us: f64,
+    #[arg(long)]
+    pub json: bool,
 }

@@ -13,11 +13,15 @@ use serde_json::json;
 use crate::cli::{DestinationCommand, OverlayArgs};
 use crate::table;
 
+mod bench;
 mod diff;
 mod docs;
 mod parallel;
+mod record;
+mod send;
 mod test;
 mod transform;
+mod trial;
 mod verify;
 
 pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
@@ -27,8 +31,12 @@ pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
         DestinationCommand::New { id, dir } => begin(id, dir)?,
         DestinationCommand::Test(args) => test::run(args)?,
         DestinationCommand::Transform(args) => transform::run(args)?,
+        DestinationCommand::Send(args) => return send::run(args),
+        DestinationCommand::Record(args) => record::run(args)?,
         DestinationCommand::Diff(args) => return diff::run(args),
         DestinationCommand::Docs(args) => docs::run(args)?,
+        DestinationCommand::Bench(args) => bench::run(args)?,
+        DestinationCommand::Schema => print!("{SCHEMA}"),
         DestinationCommand::Verify(args) => verify::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -168,6 +176,7 @@ fn show(definition: &Definition) {
     println!("{}", definition.readme());
 }
 
+const SCHEMA: &str = include_str!("../../../../docs/reference/destination.schema.json");
 const NEW_TOML: &str = include_str!("new/destination.toml");
 const NEW_VRL: &str = include_str!("new/event.vrl");
 const NEW_README: &str = include_str!("new/README.md");

@@ -379,7 +379,7 @@ fn batches_of_events_keep_their_order_of_ids_and_none_is_missing() {
 }
 
 /// Waits for something that takes its time; panics after a minute.
-fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = std::time::Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = ready() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::run;
+use crate::peer::{Receiver, Reply};
 
 /// A directory with a definition `mine`, fresh from `destination new`, and settings for it.
 fn begun() -> tempfile::TempDir {
@@ -231,4 +232,234 @@ fn later_steps_are_tried_with_given_answers() {
     );
     assert_ne!(code, 0);
     assert!(err.contains("found.json"), "{err}");
+}
+
+/// The definition of [`begun`], made to send to a receiver on loopback.
+fn begun_for(receiver: &Receiver) -> tempfile::TempDir {
+    let dir = begun();
+    let origin = format!("http://{}", receiver.address);
+    for file in ["destination.toml", "event.vrl", "cases/track.json"] {
+        let path = dir.path().join("destinations/mine").join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("https://api.mine.example", &origin);
+        std::fs::write(
+            path,
+            text.replace("\"api.mine.example\"", &format!("\"{origin}\"")),
+        )
+        .unwrap();
+    }
+    std::fs::write(
+        dir.path().join("settings.json"),
+        "{\"api_key\":\"canary-5e1f\"}",
+    )
+    .unwrap();
+    dir
+}
+
+#[test]
+fn an_event_is_really_sent_and_no_secret_is_shown() {
+    let receiver = Receiver::start(|number, _| match number {
+        0 => Reply::With(
+            200,
+            &[("x-token", "canary-5e1f")],
+            "{\"you\": \"canary-5e1f\"}",
+        ),
+        _ => Reply::Status(500),
+    });
+    let dir = begun_for(&receiver);
+    let event = "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"messageId\":\"m\"}\n";
+    let send = [
+        "destination",
+        "send",
+        "destinations/mine",
+        "--settings",
+        "settings.json",
+    ];
+    let allowed = [&send[..], &["--allow", "127.0.0.0/8"]].concat();
+    let (code, out, err) = run(dir.path(), &send, event);
+    assert_eq!(code, 1, "the egress guard holds here too: {out}{err}");
+    assert!(
+        out.contains("=> failed:blocked") && out.contains("--allow"),
+        "{out}"
+    );
+    assert_eq!(receiver.count(), 0);
+
+    let (code, out, err) = run(dir.path(), &allowed, event);
+    assert_eq!(code, 0, "{out}{err}");
+    let sent = receiver.received();
+    assert_eq!(
+        sent[0].request.header("authorization"),
+        Some("Bearer canary-5e1f")
+    );
+    assert!(
+        out.contains("authorization: Bearer struck-out-api-key\n")
+            && out.contains("x-token: struck-out-api-key\n")
+            && out.contains("\"you\": \"struck-out-api-key\"")
+            && out.contains("=> delivered\n"),
+        "{out}"
+    );
+    let (code, json, _) = run(dir.path(), &[&allowed[..], &["--json"]].concat(), event);
+    assert_eq!(code, 1);
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["results"], json!(["failed:server_error"]), "{told}");
+    assert!(
+        !format!("{out}{err}{json}").contains("canary"),
+        "{out}{err}{json}"
+    );
+}
+
+#[test]
+fn what_a_service_answered_is_recorded_and_played_back() {
+    let receiver = Receiver::start(|_, _| {
+        let headers = &[
+            ("content-type", "application/json"),
+            ("set-cookie", "session=1"),
+        ];
+        Reply::With(409, headers, "{\"seen\": true, \"key\": \"canary-5e1f\"}")
+    });
+    let dir = begun_for(&receiver);
+    let here = dir.path();
+    let record = [
+        "destination",
+        "record",
+        "destinations/mine",
+        "--settings",
+        "settings.json",
+    ];
+    let record = [&record[..], &["--allow", "127.0.0.0/8"]].concat();
+    // Twice: what was recorded is replaced, and is no case to be recorded itself.
+    for _ in 0..2 {
+        let (code, out, err) = run(here, &record, "");
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(
+            out.starts_with("track: delivered\n2 cases written to "),
+            "{out}"
+        );
+    }
+    assert_eq!(receiver.count(), 2);
+    let file = here.join("destinations/mine/cases/recorded.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cases: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        cases[0]["settings"],
+        json!({"api_key": "struck-out-api-key"})
+    );
+    let response = json!({"status": 409, "headers": {"content-type": "application/json"},
+        "body": {"seen": true, "key": "struck-out-api-key"}});
+    assert_eq!(
+        (&cases[1]["response"], &cases[1]["result"]),
+        (&response, &json!("delivered"))
+    );
+    assert!(
+        !text.contains("canary") && !text.contains("session"),
+        "{text}"
+    );
+    let (code, out, _) = run(here, &["destination", "test", "destinations/mine"], "");
+    assert_eq!(code, 0, "{out}");
+    assert!(out.starts_with("5 cases"), "{out}");
+
+    let unknown = [&record[..], &["--case", "no such case"]].concat();
+    let (code, _, err) = run(here, &unknown, "");
+    assert_ne!(code, 0);
+    assert!(err.contains("there is no case \"no such case\""), "{err}");
+}
+
+#[test]
+fn programs_are_vetted_in_a_process_with_limits() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::write(here.join("good.vrl"), "del(.context.ip)\n").unwrap();
+    std::fs::write(here.join("bad.vrl"), "\nx = ((((\n").unwrap();
+    let (code, out, err) = run(here, &["vet", "good.vrl", "destinations/mine"], "");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out, "good.vrl compiles\ndestinations/mine compiles\n");
+    let (code, _, err) = run(here, &["vet", "bad.vrl"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains("bad.vrl: transform, line 2: "), "{err}");
+
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_fairlane"))
+        .args(["vet", "--stdin"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", process.id());
+    if std::path::Path::new("/proc/self/limits").exists() {
+        crate::delivery::wait_until("the process has limited itself", || {
+            let limits = std::fs::read_to_string(&limits).unwrap_or_default();
+            let is = |name: &str, max: &str| {
+                let line = limits.lines().find(|line| line.starts_with(name));
+                line.is_some_and(|line| line.split_whitespace().any(|word| word == max))
+            };
+            (is("Max address space", "2147483648") && is("Max cpu time", "30")).then_some(())
+        });
+    }
+    drop(process.stdin.take());
+    assert!(process.wait().unwrap().success());
+}
+
+/// The blocks of code of the guide, in their order: (language, text).
+fn guide() -> Vec<(String, String)> {
+    let text = include_str!("../../../../docs/guides/add-a-destination.md");
+    let blocks = text.split("```").skip(1).step_by(2);
+    let block = |block: &str| {
+        let (language, text) = block.split_once('\n').unwrap();
+        (language.to_owned(), text.to_owned())
+    };
+    blocks.map(block).collect()
+}
+
+#[test]
+fn the_guide_works_as_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let blocks = guide();
+    let of = |language: &str| -> Vec<&str> {
+        let chosen = blocks.iter().filter(|(known, _)| known == language);
+        chosen.map(|(_, text)| text.as_str()).collect()
+    };
+    let ([toml], [program], [made, cases]) = (&of("toml")[..], &of("coffee")[..], &of("json")[..])
+    else {
+        panic!("the guide has other blocks than this test knows: {blocks:?}");
+    };
+    let folder = here.join("destinations/pulse");
+    assert_eq!(run(here, &["destination", "new", "pulse"], "").0, 0);
+    std::fs::write(folder.join("destination.toml"), toml).unwrap();
+    std::fs::write(folder.join("event.vrl"), program).unwrap();
+    std::fs::remove_file(folder.join("cases/track.json")).unwrap();
+    std::fs::write(folder.join("cases/events.json"), cases).unwrap();
+
+    // The settings and the event of the command that shows what is sent.
+    let shown = of("sh")
+        .into_iter()
+        .find(|text| text.contains("transform"))
+        .unwrap();
+    let quoted: Vec<&str> = shown.split('\'').skip(1).step_by(2).collect();
+    std::fs::write(here.join("settings.json"), quoted[0]).unwrap();
+    let transform = [
+        "destination",
+        "transform",
+        "destinations/pulse",
+        "--settings",
+        "settings.json",
+    ];
+    let (code, out, err) = run(here, &transform, quoted[1]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out, *made);
+
+    let test = ["destination", "test", "destinations/pulse"];
+    let (code, out, err) = run(here, &[&test[..], &["--bless"]].concat(), "");
+    assert_eq!(code, 0, "{err}");
+    let told = |what: &str| out.matches(what).count();
+    assert_eq!(
+        (
+            told("\"requests\""),
+            told("\"filtered\""),
+            told("\"rejected\""),
+            told("failed:rate_limited")
+        ),
+        (2, 1, 1, 1),
+        "{out}"
+    );
+    let (code, out, _) = run(here, &test, "");
+    assert_eq!(code, 0, "{out}");
 }

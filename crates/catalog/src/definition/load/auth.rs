@@ -13,13 +13,13 @@ use crate::request::{check_method, header_name};
 use crate::template::Template;
 
 /// A kind of auth, the keys that it needs, and those that it may have.
-type Kind = (
+pub(in crate::definition) type Kind = (
     &'static str,
     &'static [&'static str],
     &'static [&'static str],
 );
 
-const KINDS: [Kind; 12] = [
+pub(in crate::definition) const KINDS: [Kind; 12] = [
     ("none", &[], &[]),
     ("bearer", &["token"], &[]),
     ("basic", &["user", "password"], &[]),

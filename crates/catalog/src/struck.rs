@@ -1,0 +1,170 @@
+//! Secrets struck out: invented ones in their place, so that what was sent and answered can be shown
+//! and kept.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::definition::Definition;
+use crate::definition::settings::SettingType;
+use crate::encode;
+use crate::finish::FinalRequest;
+
+/// Shorter texts are no secrets, and would be found everywhere.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// Settings with an invented text for each secret, which names it.
+#[must_use]
+pub fn strike_settings(
+    definition: &Definition,
+    settings: &BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
+    let mut struck = settings.clone();
+    for spec in definition.settings().iter().filter(|spec| spec.secret) {
+        if let Some(value) = struck.get_mut(&spec.name)
+            && value.as_str().is_some_and(|text| !text.is_empty())
+        {
+            *value = invented(&spec.name, spec.kind).into();
+        }
+    }
+    struck
+}
+
+fn invented(name: &str, kind: SettingType) -> String {
+    let name = name.replace('_', "-");
+    match kind {
+        SettingType::Url => format!("https://struck-out.example/{name}"),
+        _ => format!("struck-out-{name}"),
+    }
+}
+
+/// Secrets that must not be shown, each with what stands for it.
+#[derive(Default)]
+pub struct Strike {
+    /// Longer ones first: one may hold another.
+    pairs: Vec<(String, String)>,
+}
+
+impl Strike {
+    /// The secrets among an operator's settings.
+    #[must_use]
+    pub fn new(definition: &Definition, settings: &BTreeMap<String, Value>) -> Self {
+        let mut strike = Self::default();
+        for spec in definition.settings().iter().filter(|spec| spec.secret) {
+            if let Some(Value::String(secret)) = settings.get(&spec.name) {
+                let stands = invented(&spec.name, spec.kind);
+                strike.add(&encode::component(secret), &stands);
+                strike.add(secret, &stands);
+            }
+        }
+        strike
+    }
+
+    /// Learns what else is secret of a request: where it differs from the same request made with
+    /// invented secrets. So tokens are found that were fetched, and secrets that were encoded.
+    pub fn learn(&mut self, real: &FinalRequest, struck: &FinalRequest) {
+        for (name, value) in &real.headers {
+            let stands = struck.headers.iter().find(|(known, _)| known == name);
+            let Some((_, stands)) = stands.filter(|(_, stands)| stands != value) else {
+                continue;
+            };
+            self.add(value, stands);
+            // `Bearer <token>`
+            if let (Some((_, token)), Some((_, stands))) =
+                (value.split_once(' '), stands.split_once(' '))
+            {
+                self.add(token, stands);
+            }
+        }
+    }
+
+    fn add(&mut self, secret: &str, stands: &str) {
+        let known = self.pairs.iter().any(|(known, _)| known == secret);
+        if secret.len() < SECRET_BYTES_MIN || known {
+            return;
+        }
+        self.pairs.push((secret.to_owned(), stands.to_owned()));
+        self.pairs
+            .sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+    }
+
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for (secret, stands) in &self.pairs {
+            out = out.replace(secret, stands);
+        }
+        out
+    }
+
+    /// Every text in it, names of members too.
+    #[must_use]
+    pub fn value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.text(text).into(),
+            Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(name, value)| (self.text(name), self.value(value)))
+                .collect(),
+            other => other.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::definition::tests::define;
+
+    fn definition() -> Definition {
+        let setting = |name: &str, kind: &str| {
+            format!(
+                "[settings.{name}]\ntype = \"{kind}\"\nsecret = {}\nhelp = \"h\"\n",
+                name != "region"
+            )
+        };
+        let settings = setting("api_key", "string") + &setting("hook", "url");
+        let all = settings + &setting("region", "string");
+        define(&format!("hosts = [\"a.example\"]\n{all}"), "null").unwrap()
+    }
+
+    fn settings(value: Value) -> BTreeMap<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn secrets_get_invented_texts_that_name_them() {
+        let real =
+            settings(json!({"api_key": "k-1 2", "hook": "https://h.example/x", "region": "eu"}));
+        let struck = strike_settings(&definition(), &real);
+        assert_eq!(
+            json!(struck),
+            json!({"api_key": "struck-out-api-key",
+                "hook": "https://struck-out.example/hook", "region": "eu"})
+        );
+        assert!(definition().check_settings(&struck.into()).is_ok());
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_comes_back() {
+        let real = settings(json!({"api_key": "k-1 2", "region": "eu"}));
+        let mut strike = Strike::new(&definition(), &real);
+        let request = |value: &str| FinalRequest {
+            method: "GET".to_owned(),
+            url: "https://a.example/".to_owned(),
+            headers: vec![("authorization".to_owned(), value.to_owned())],
+            body: bytes::Bytes::new(),
+        };
+        strike.learn(&request("Bearer fetched-token"), &request("Bearer tok"));
+        let answer = json!({"echo": ["k-1 2", "?key=k-1%202"], "you": "fetched-token", "n": 1,
+            "k-1 2": "eu"});
+        assert_eq!(
+            strike.value(&answer),
+            json!({"echo": ["struck-out-api-key", "?key=struck-out-api-key"], "you": "tok", "n": 1,
+                "struck-out-api-key": "eu"})
+        );
+    }
+}

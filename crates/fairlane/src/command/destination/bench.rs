@@ -1,0 +1,138 @@
+//! `fairlane destination bench`: what one event costs, for the events of recorded cases.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use catalog::{Definition, Planned, Stamp, Transformer, event_cases};
+use model::Secret;
+use serde_json::json;
+
+use super::{catalog, check_settings, find_in, transformer};
+use crate::cli::BenchDestinationsArgs;
+use crate::table;
+
+/// What a token would be, where one had to be fetched.
+const TOKEN: &str = "tok";
+
+/// One definition's events: median microseconds of each, ascending.
+struct Cost {
+    id: String,
+    events_us: Vec<f64>,
+}
+
+impl Cost {
+    fn median(&self) -> f64 {
+        middle(&self.events_us)
+    }
+
+    fn slowest(&self) -> f64 {
+        self.events_us.last().copied().unwrap_or_default()
+    }
+}
+
+pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
+    let catalog = catalog(&args.overlay)?;
+    let definitions: Vec<Arc<Definition>> = if args.ids.is_empty() {
+        catalog.definitions().cloned().collect()
+    } else {
+        let found = args.ids.iter().map(|id| find_in(&catalog, id));
+        found.collect::<Result<_, _>>()?
+    };
+    let mut costs = Vec::new();
+    // One after the other: two at once would slow each other.
+    for definition in &definitions {
+        let cost = measure(definition, args.rounds)?;
+        costs.extend(Some(cost).filter(|cost| !cost.events_us.is_empty()));
+    }
+    costs.sort_by(|left, right| left.median().total_cmp(&right.median()));
+    let slow: Vec<&str> = costs
+        .iter()
+        .filter(|cost| cost.slowest() > args.slow_us)
+        .map(|cost| cost.id.as_str())
+        .collect();
+    let medians: Vec<f64> = costs.iter().map(Cost::median).collect();
+    if args.json {
+        let all = costs.iter().map(|cost| {
+            json!({"id": cost.id, "events": cost.events_us.len(),
+                "median_us": cost.median(), "slowest_us": cost.slowest()})
+        });
+        let report = json!({"destinations": all.collect::<Vec<_>>(),
+            "median_us": middle(&medians), "slow": slow});
+        println!("{report:#}");
+        return Ok(());
+    }
+    let figure = |us: f64| format!("{us:.1}");
+    let row = |cost: &Cost| {
+        let events = cost.events_us.len().to_string();
+        let (median, slowest) = (figure(cost.median()), figure(cost.slowest()));
+        vec![cost.id.clone(), events, median, slowest]
+    };
+    let rows: Vec<Vec<String>> = costs.iter().map(row).collect();
+    let head = ["DESTINATION", "EVENTS", "MEDIAN us", "SLOWEST us"];
+    print!("{}", table::layout(&head, &rows));
+    println!(
+        "\nmedian of {} destinations: {:.1} us",
+        costs.len(),
+        middle(&medians)
+    );
+    if !slow.is_empty() {
+        println!(
+            "with an event slower than {} us: {}",
+            args.slow_us,
+            slow.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Of an ascending list.
+fn middle(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn measure(definition: &Arc<Definition>, rounds: u32) -> anyhow::Result<Cost> {
+    let mut events_us = Vec::new();
+    for case in event_cases(definition)? {
+        let settings = check_settings(definition, &case.settings.into())?;
+        let mut transformer = transformer(definition, settings)?;
+        for event in &case.events {
+            events_us.extend(measure_event(&mut transformer, event, rounds));
+        }
+    }
+    events_us.sort_by(f64::total_cmp);
+    Ok(Cost {
+        id: definition.id().to_owned(),
+        events_us,
+    })
+}
+
+/// From the event's bytes to its finished requests: the median, which a pause of the machine does
+/// not touch. `None` for an event that becomes none.
+fn measure_event(transformer: &mut Transformer, event: &Bytes, rounds: u32) -> Option<f64> {
+    let token = Secret::new(TOKEN);
+    let stamp = Stamp {
+        message_id: "m",
+        now_unix_s: 1_700_000_000,
+        token: Some(&token),
+    };
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let started = Instant::now();
+        match transformer.event(event, false) {
+            Planned::Send { requests, .. } if !requests.is_empty() => {
+                for request in &requests {
+                    black_box(transformer.finish(request, stamp));
+                }
+            }
+            Planned::Entry(entry) => {
+                black_box(transformer.batch(vec![entry]));
+            }
+            _ => return None,
+        }
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Some(middle(&times))
+}

@@ -1,0 +1,53 @@
+//! `fairlane vet`: compiles programs that nobody has looked at in a process that may be lost.
+//!
+//! Vetting refuses every source that is known to overflow the compiler's stack or to take its memory.
+//! What is not known yet takes this process with it, and not the one that serves.
+
+use std::io::BufRead as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use catalog::definition::Folder;
+use catalog::{Definition, check_transform};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::cli::VetArgs;
+
+/// Of this process, of which the allocator claims half before it is used.
+pub const ADDRESS_SPACE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Of this process, for all that it is given. 150 definitions take about three.
+pub const CPU_S_MAX: u64 = 30;
+
+pub fn run(args: &VetArgs) -> anyhow::Result<()> {
+    limit(Resource::As, ADDRESS_SPACE_BYTES_MAX)?;
+    limit(Resource::Cpu, CPU_S_MAX)?;
+    if args.stdin {
+        for line in std::io::stdin().lock().lines() {
+            let folder: Folder = serde_json::from_str(&line?)?;
+            Definition::load(folder)?.compile()?;
+        }
+        return Ok(());
+    }
+    for path in &args.paths {
+        vet(path)?;
+        println!("{} compiles", path.display());
+    }
+    Ok(())
+}
+
+fn limit(resource: Resource, max: u64) -> anyhow::Result<()> {
+    let both = Rlimit {
+        current: Some(max),
+        maximum: Some(max),
+    };
+    setrlimit(resource, both).context("cannot limit this process")
+}
+
+fn vet(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() {
+        return Ok(Definition::load(Folder::read(path)?)?.compile()?);
+    }
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    check_transform(&text).map_err(|problem| anyhow::anyhow!("{}: {problem}", path.display()))
+}
