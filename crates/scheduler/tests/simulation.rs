@@ -204,6 +204,39 @@ fn new_events_pass_the_backlog_of_an_outage() {
     );
 }
 
+/// The same where some got through in the outage: what came during it is backlog, all of it.
+#[test]
+fn new_events_pass_a_backlog_of_which_some_was_tried() {
+    let failing = FaultKind::Failing {
+        percent: 85,
+        failure: Failure::Unavailable {
+            retry_after_s: None,
+        },
+    };
+    let model = Model {
+        capacity_per_s: Some(160),
+        ..Model::healthy(20_000, 60_000)
+    };
+    let model = model.with_fault(60 * SECOND, 3_660 * SECOND, failing);
+    let mut scenario = own_destinations(1, vec![StreamModel::steady(32.0)], vec![(0, 0, model)]);
+    scenario.duration_us = 5_400 * SECOND;
+    let report = run(&scenario);
+    assert_eq!(report.lanes[0].counts.delivered, report.lanes[0].accepted);
+    let fresh = (63 * 60 * SECOND)..(75 * 60 * SECOND);
+    let p99_s = report.cohorts[0]
+        .series
+        .delays_within(fresh)
+        .percentile_us(99)
+        / SECOND;
+    assert!(p99_s <= 120, "{p99_s} s");
+    let drained_s = report.cohorts[0].behind_us / SECOND - 3_660;
+    let least_s = 3_600 * 32 / (160 - 32);
+    assert!(
+        drained_s <= least_s + least_s * 15 / 100,
+        "{drained_s} s, least {least_s}"
+    );
+}
+
 /// T29: whatever a 429 says, no busy loop.
 #[test]
 fn rate_limits_are_honoured() {
@@ -308,6 +341,9 @@ fn partial_failures_cost_what_they_must() {
                 "{percent}%: {cost} attempts an event, least {least}"
             );
         }
+        // Bad luck is no poison.
+        let dead = lane.accepted - lane.counts.delivered;
+        assert!(dead * 2_000 <= lane.accepted, "{percent}%: {dead} given up");
         assert!(lane.window_peak <= 10_000);
     }
 }

@@ -74,3 +74,41 @@ fn an_outage_ends_and_everything_arrives() {
         "delivered twice: {counts:?}"
     );
 }
+
+/// What lanes are there for: told to share one queue, a destination that fails fills it for all.
+#[test]
+fn connections_that_share_a_queue_hold_each_other_up() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let up = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&up);
+    let failing = Receiver::start(move |_, _| {
+        Reply::Status(if switch.load(Ordering::Relaxed) {
+            200
+        } else {
+            503
+        })
+    });
+    let healthy = Receiver::ok();
+    let fairlane = Setup::default()
+        .webhook("failing", &failing.url())
+        .webhook("healthy", &healthy.url())
+        .and(LOOPBACK)
+        .and("queues = \"shared\"\nqueue_jobs_max = 50\n")
+        .start();
+    const EVENTS: usize = 200;
+    for n in 0..EVENTS {
+        fairlane.track(&format!("m-{n}"));
+    }
+    // Either all of them arrive, or those that are not held up do.
+    let mut before = usize::MAX;
+    while healthy.count() != before && healthy.count() < EVENTS {
+        before = healthy.count();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    assert!(before < EVENTS, "nothing was held up");
+    up.store(true, Ordering::Relaxed);
+    for name in ["failing", "healthy"] {
+        fairlane.wait_lane(name, "all delivered", |lane| lane["delivered"] == EVENTS);
+    }
+}

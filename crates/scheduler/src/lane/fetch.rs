@@ -8,6 +8,7 @@ use model::{MonoMicros, Offset};
 use super::Lane;
 use super::order::Order;
 use crate::backoff::backoff_us;
+use crate::breaker;
 use crate::input::Fetch;
 use crate::rng::Rng;
 use crate::window::restored::Known;
@@ -115,7 +116,9 @@ impl Lane {
             && self.place.is_own()
             && !policy.one_way
             && self.until == Offset::MAX;
-        if !may || self.window.is_forked() || self.is_stopped() {
+        // While it fails every so often, what came now would only be another backlog.
+        let is_sound = self.hold.is_none() && self.breaker.phase() == breaker::Phase::Closed;
+        if !may || self.window.is_forked() || !is_sound {
             return;
         }
         let main = self.window.part(Part::Main);

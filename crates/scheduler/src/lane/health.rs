@@ -65,7 +65,10 @@ impl Lane {
     fn answered(&mut self, finish: &Finish<'_>, rng: &mut Rng) {
         let now = finish.now;
         self.last_good = Some(now);
-        self.trust.answered(answered(finish));
+        // As for failures: else, of events that all failed before, only the successes would count.
+        if self.first_entry(finish.flight).own_failures < REPEATED {
+            self.trust.answered(answered(finish));
+        }
         self.streak = None;
         let probe = finish.flight.probe;
         if self.is_stopped() {
