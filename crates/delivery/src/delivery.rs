@@ -197,21 +197,9 @@ impl Delivery {
 
     /// All lanes, by number. Empty after shutdown.
     pub async fn lanes(&self) -> Vec<LaneStatus> {
-        self.statuses(None).await
-    }
-
-    /// The live lane of a connection.
-    pub async fn lane(&self, connection: &str) -> Option<LaneStatus> {
-        let id = self.connection(connection).await.ok()?;
-        self.statuses(Some(id))
-            .await
-            .into_iter()
-            .find(|lane| lane.connection == connection)
-    }
-
-    async fn statuses(&self, connection: Option<ConnectionId>) -> Vec<LaneStatus> {
         let mut all = Vec::new();
         for shard in &self.inner.shards {
+            let connection = None;
             let asked = shard
                 .ask(|reply| Command::Status { connection, reply })
                 .await;
@@ -219,6 +207,27 @@ impl Delivery {
         }
         all.sort_unstable_by_key(|status| status.lane);
         all
+    }
+
+    /// The lanes of one connection, its replays and redelivery too, by number.
+    pub async fn lanes_of(&self, connection: ConnectionId) -> Vec<LaneStatus> {
+        let Ok(shard) = self.shard(connection) else {
+            return Vec::new();
+        };
+        let connection = Some(connection);
+        let asked = shard
+            .ask(|reply| Command::Status { connection, reply })
+            .await;
+        let mut lanes = asked.unwrap_or_default();
+        lanes.sort_unstable_by_key(|status| status.lane);
+        lanes
+    }
+
+    /// The live lane of a connection.
+    pub async fn lane(&self, connection: &str) -> Option<LaneStatus> {
+        let id = self.connection(connection).await.ok()?;
+        let lanes = self.lanes_of(id).await;
+        lanes.into_iter().find(|lane| lane.connection == connection)
     }
 
     /// Stops a connection's lanes until [`Delivery::resume`]. Attempts under way finish.

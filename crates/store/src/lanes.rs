@@ -1,7 +1,7 @@
 //! Lanes and where they are.
 
 use model::{ConnectionId, LaneId, LaneProgress, Offset, UnixMillis};
-use rusqlite::{Connection, ErrorCode, Row, params};
+use rusqlite::{Connection, ErrorCode, Row, params, params_from_iter};
 
 use crate::batch::FinishedLane;
 use crate::error::Error;
@@ -71,14 +71,26 @@ pub struct LaneRow {
     pub damaged: bool,
 }
 
-/// All lanes that are kept, by number.
-pub(crate) fn list(connection: &Connection) -> Result<Vec<LaneRow>, Error> {
-    let mut rows = connection.prepare_cached(
-        "SELECT id, connection, kind, replay, replay_from, replay_to, start, cursor, finished,
-                progress, replay_filter, replay_rate, ended_at, cancelled
-         FROM lanes ORDER BY id",
-    )?;
-    let lanes: Vec<LaneRow> = rows.query_map([], lane_of)?.collect::<Result<_, _>>()?;
+/// Which lanes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which {
+    All,
+    Replays,
+    Of(ConnectionId),
+}
+
+/// Lanes that are kept, by number.
+pub(crate) fn list(connection: &Connection, which: Which) -> Result<Vec<LaneRow>, Error> {
+    const COLUMNS: &str = "SELECT id, connection, kind, replay, replay_from, replay_to, start, \
+        cursor, finished, progress, replay_filter, replay_rate, ended_at, cancelled FROM lanes";
+    let (condition, value) = match which {
+        Which::All => ("", None),
+        Which::Replays => ("WHERE kind = ?", Some(REPLAY)),
+        Which::Of(connection) => ("WHERE connection = ?", Some(i64::from(connection.0))),
+    };
+    let mut rows = connection.prepare_cached(&format!("{COLUMNS} {condition} ORDER BY id"))?;
+    let lanes = rows.query_map(params_from_iter(value), lane_of)?;
+    let lanes: Vec<LaneRow> = lanes.collect::<Result<_, _>>()?;
     let mut damaged = lanes.iter().filter(|row| row.damaged);
     if let Some(first) = damaged.next() {
         tracing::error!(

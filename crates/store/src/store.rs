@@ -18,7 +18,7 @@ use crate::dead_letters::{
     DeadLetterSummary,
 };
 use crate::error::Error;
-use crate::lanes::{self, LaneKind, LaneRow, NewLane};
+use crate::lanes::{self, LaneKind, LaneRow, NewLane, Which};
 use crate::minutes::{self, MinuteRow};
 use crate::names::{self, NameKind};
 use crate::open::{self, Opened};
@@ -106,7 +106,17 @@ impl Store {
 
     /// All lanes, by number: those at work, and the last finished ones.
     pub fn lanes(&self) -> Result<Vec<LaneRow>, Error> {
-        self.read(|tx| lanes::list(tx))
+        self.read(|tx| lanes::list(tx, Which::All))
+    }
+
+    /// The replays among them.
+    pub fn replays(&self) -> Result<Vec<LaneRow>, Error> {
+        self.read(|tx| lanes::list(tx, Which::Replays))
+    }
+
+    /// Those of one connection.
+    pub fn lanes_of(&self, connection: ConnectionId) -> Result<Vec<LaneRow>, Error> {
+        self.read(|tx| lanes::list(tx, Which::Of(connection)))
     }
 
     /// Adds a lane; see [`Store::add_lanes`].

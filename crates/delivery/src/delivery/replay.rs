@@ -85,7 +85,7 @@ impl Delivery {
         shard.ask(|done| Command::HoldLane { lane, done }).await?;
         let given_up = tokio::time::Instant::now() + CANCEL_WAIT;
         while tokio::time::Instant::now() < given_up {
-            let lanes = self.statuses(Some(connection)).await;
+            let lanes = self.lanes_of(connection).await;
             let flying = |one: &model::lane::LaneStatus| one.lane == lane && one.in_flight > 0;
             if !lanes.iter().any(flying) {
                 break;

@@ -1,6 +1,6 @@
 //! Replays, as the management API begins, shows and ends them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use admin::control::{ControlError, LogPoint, ReplayRequest, ReplayState, ReplayStatus};
@@ -42,31 +42,24 @@ impl Steering {
             .replay(&request.connection, from, to, terms)
             .await
             .map_err(of_delivery)?;
-        let all = self.replay_rows().await?;
-        let row = all.iter().find(|row| row.lane == lane);
-        let lanes = self.lanes_by_id().await;
-        row.and_then(|row| self.replay_status(row, &lanes))
+        let rows = self.look(|parts| parts.store.replays()).await?;
+        let rows = rows.into_iter().filter(|row| row.lane == lane).collect();
+        let shown = self.replay_statuses(rows).await?;
+        shown
+            .into_iter()
+            .next()
             .ok_or_else(|| ControlError::Internal("the replay was not recorded".to_owned()))
     }
 
     pub(super) async fn all_replays(&self) -> Result<Vec<ReplayStatus>, ControlError> {
-        // The lanes first: one that ends in between is finished in the rows.
-        let lanes = self.lanes_by_id().await;
-        let rows = self.replay_rows().await?;
-        let shown = rows
-            .iter()
-            .filter_map(|row| self.replay_status(row, &lanes));
-        Ok(shown.collect())
+        let rows = self.look(|parts| parts.store.replays()).await?;
+        self.replay_statuses(rows).await
     }
 
     pub(super) async fn one_replay(&self, id: u64) -> Result<ReplayStatus, ControlError> {
-        let all = self.all_replays().await?;
-        let found = all.into_iter().find(|replay| replay.id == id);
-        found.ok_or_else(|| {
-            ControlError::NotFound(format!(
-                "there is no replay {id}: `fairlane replays` lists them"
-            ))
-        })
+        let row = self.replay_row(id).await?;
+        let mut shown = self.replay_statuses(vec![row]).await?;
+        shown.pop().ok_or_else(|| no_such_replay(id))
     }
 
     pub(super) async fn end_replay(&self, id: u64) -> Result<ReplayStatus, ControlError> {
@@ -76,13 +69,9 @@ impl Steering {
                 "replay {id} has ended already"
             )));
         }
-        let rows = self.replay_rows().await?;
-        let is_it =
-            |row: &&LaneRow| matches!(row.kind, LaneKind::Replay { id: one, .. } if one == id);
-        if let Some(row) = rows.iter().find(is_it) {
-            let ended = self.parts.delivery.cancel_replay(row.connection, row.lane);
-            ended.await.map_err(of_delivery)?;
-        }
+        let row = self.replay_row(id).await?;
+        let ended = self.parts.delivery.cancel_replay(row.connection, row.lane);
+        ended.await.map_err(of_delivery)?;
         let given_up = tokio::time::Instant::now() + END_WAIT;
         loop {
             let replay = self.one_replay(id).await?;
@@ -98,15 +87,40 @@ impl Steering {
         }
     }
 
-    async fn lanes_by_id(&self) -> HashMap<LaneId, LaneStatus> {
-        let lanes = self.live_lanes().await;
-        lanes.into_iter().map(|lane| (lane.lane, lane)).collect()
+    async fn replay_row(&self, id: u64) -> Result<LaneRow, ControlError> {
+        let rows = self.look(|parts| parts.store.replays()).await?;
+        let is_it =
+            |row: &LaneRow| matches!(row.kind, LaneKind::Replay { id: one, .. } if one == id);
+        rows.into_iter()
+            .find(is_it)
+            .ok_or_else(|| no_such_replay(id))
     }
 
-    async fn replay_rows(&self) -> Result<Vec<LaneRow>, ControlError> {
-        let is_replay = |row: &LaneRow| matches!(row.kind, LaneKind::Replay { .. });
-        let rows = self.look(|parts| parts.store.lanes()).await?;
-        Ok(rows.into_iter().filter(is_replay).collect())
+    /// Only the lanes of the connections that have a replay under way are asked for: somebody who
+    /// follows one asks five times a second, and there may be 100,000 others.
+    async fn replay_statuses(&self, rows: Vec<LaneRow>) -> Result<Vec<ReplayStatus>, ControlError> {
+        let running = rows.iter().filter(|row| !row.finished);
+        let connections: BTreeSet<ConnectionId> = running.map(|row| row.connection).collect();
+        let mut lanes = HashMap::new();
+        for connection in connections {
+            let of_one = self.parts.delivery.lanes_of(connection).await;
+            lanes.extend(of_one.into_iter().map(|lane| (lane.lane, lane)));
+        }
+        let ended = |row: &&LaneRow| !row.finished && !lanes.contains_key(&row.lane);
+        let rows = match rows.iter().any(|row| ended(&row)) {
+            false => rows,
+            // One has ended in between: the store knows how.
+            true => {
+                let wanted: BTreeSet<LaneId> = rows.iter().map(|row| row.lane).collect();
+                let all = self.look(|parts| parts.store.replays()).await?;
+                let wanted = all.into_iter().filter(|row| wanted.contains(&row.lane));
+                wanted.collect()
+            }
+        };
+        let shown = rows
+            .iter()
+            .filter_map(|row| self.replay_status(row, &lanes));
+        Ok(shown.collect())
     }
 
     async fn point(
@@ -118,10 +132,10 @@ impl Steering {
             LogPoint::Offset(offset) => Ok(offset),
             LogPoint::Time(time) => Ok(self.parts.log.offset_at(time)),
             LogPoint::Start => {
-                let rows = self.look(|parts| parts.store.lanes()).await?;
-                let is_own = |row: &&LaneRow| {
-                    row.connection == connection && row.kind == LaneKind::Live && !row.finished
-                };
+                let rows = self
+                    .look(move |parts| parts.store.lanes_of(connection))
+                    .await?;
+                let is_own = |row: &&LaneRow| row.kind == LaneKind::Live && !row.finished;
                 let own = rows.iter().find(is_own);
                 own.map(|row| row.start).ok_or_else(|| {
                     ControlError::Conflict("the connection has no lane yet: try again".to_owned())
@@ -167,4 +181,10 @@ impl Steering {
             lane,
         })
     }
+}
+
+fn no_such_replay(id: u64) -> ControlError {
+    ControlError::NotFound(format!(
+        "there is no replay {id}: `fairlane replays list` shows them"
+    ))
 }

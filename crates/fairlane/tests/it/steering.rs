@@ -232,6 +232,34 @@ fn a_new_connection_gets_the_past_once() {
 }
 
 #[test]
+fn a_replay_of_a_time_is_exactly_that_time() {
+    let receiver = Receiver::ok();
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
+    let mut times = Vec::new();
+    for part in ["before", "within", "after"] {
+        // Times are kept in milliseconds: these keep the parts apart.
+        std::thread::sleep(Duration::from_millis(5));
+        times.push(chrono::Utc::now().to_rfc3339());
+        std::thread::sleep(Duration::from_millis(5));
+        for n in 0..7 {
+            fairlane.track(&format!("{part}-{n}"));
+        }
+    }
+    fairlane.wait_lane("hook", "all delivered", |lane| lane["delivered"] == 21);
+    let replay = fairlane.command(&["replay", "hook", "--from", &times[1], "--to", &times[2]]);
+    assert!(
+        replay.contains("offsets 7 up to 14; 7 delivered"),
+        "{replay}"
+    );
+    for (id, times) in receiver.accepted_ids() {
+        assert_eq!(times, 1 + usize::from(id.starts_with("within")), "{id}");
+    }
+}
+
+#[test]
 fn a_replay_that_waits_says_why_and_can_be_cancelled() {
     let open = Arc::new(AtomicBool::new(true));
     let receiver = Receiver::start({

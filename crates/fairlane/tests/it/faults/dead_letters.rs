@@ -1,10 +1,12 @@
 //! T42: a destination that refuses everything fills the dead letters up to their limit and no
 //! further; the oldest go, which is said; nobody else notices.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::faults::{books, is_long};
-use crate::harness::Setup;
+use crate::harness::{LOOPBACK, Setup};
 use crate::peer::{Receiver, Reply};
 use crate::verifier::{Load, Shape, balance, verify};
 
@@ -64,4 +66,50 @@ fn a_flood_of_dead_letters_stays_within_its_limit() {
     let statuses = books.lock().unwrap().statuses.clone();
     assert!(statuses.keys().all(|status| *status == 200), "{statuses:?}");
     balance(&fairlane);
+}
+
+#[test]
+fn a_dead_letter_outlives_the_log() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let mended = Arc::clone(&mended);
+        move |_, request| {
+            let refused = request.header("webhook-id") == Some("kept");
+            let refused = refused && !mended.load(Ordering::Relaxed);
+            Reply::Status(if refused { 400 } else { 200 })
+        }
+    });
+    let fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .and("[log]\nsegment_bytes_max = \"512KiB\"\nretention_bytes_max = \"1MiB\"\n")
+        .start();
+    fairlane.track("kept");
+    fairlane.wait_lane("hook", "it is refused", |lane| lane["rejected"] == 1);
+    let books = books();
+    let load = Load::start(fairlane.ingest, "d", Shape::BULKY, &books);
+    let end = Instant::now() + Duration::from_secs(60);
+    while fairlane.status()["log"]["first"] == 0 {
+        assert!(Instant::now() < end, "the log keeps everything");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    load.stop();
+    mended.store(true, Ordering::Relaxed);
+    let id =
+        fairlane.management("GET", "/v1/dead-letters", "").json()["dead_letters"][0]["id"].clone();
+    fairlane.command(&["dead-letters", "redeliver", &id.to_string()]);
+    let received = receiver.wait_for("it comes again", |all| {
+        all.iter()
+            .any(|one| one.id() == "kept" && one.status == 200)
+    });
+    let bodies: Vec<&[u8]> = received
+        .iter()
+        .filter(|one| one.id() == "kept")
+        .map(|one| one.request.body.as_slice())
+        .collect();
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(
+        bodies[0], bodies[1],
+        "to the byte, though the log has it no more"
+    );
 }

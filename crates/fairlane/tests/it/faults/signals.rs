@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::faults::books;
+use crate::faults::{books, is_long};
 use crate::harness::{LOOPBACK, Setup};
 use crate::peer::{Receiver, Reply};
 use crate::verifier::{Load, Shape, balance, verify};
@@ -72,6 +72,31 @@ fn a_second_sigterm_ends_it_at_once() {
 }
 
 #[test]
+fn a_stuck_destination_does_not_keep_it_from_ending() {
+    let awake = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let awake = Arc::clone(&awake);
+        move |_, _| match awake.load(Ordering::Relaxed) {
+            true => Reply::Status(200),
+            false => Reply::Hang,
+        }
+    });
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and("[delivery]\negress_allow = [\"127.0.0.0/8\"]\ndrain_timeout = \"300ms\"\n")
+        .start();
+    for n in 0..10 {
+        fairlane.track(&format!("m-{n}"));
+    }
+    receiver.wait_for("attempts are under way", |all| !all.is_empty());
+    assert_eq!(fairlane.terminate(), 0, "it ends in order, in its own time");
+    awake.store(true, Ordering::Relaxed);
+    fairlane.start();
+    fairlane.wait_lane("hook", "all delivered", |lane| lane["delivered"] == 10);
+    assert_eq!(receiver.accepted_ids().len(), 10);
+}
+
+#[test]
 fn a_suspended_process_goes_on_without_a_storm() {
     let receiver = Receiver::start(|_, _| Reply::After(Duration::from_millis(20), 200));
     let failing = Receiver::start(|_, _| Reply::Status(503));
@@ -86,7 +111,8 @@ fn a_suspended_process_goes_on_without_a_storm() {
     std::thread::sleep(Duration::from_secs(1));
     let in_a_second_before = failing.count();
     fairlane.signal("STOP");
-    std::thread::sleep(Duration::from_secs(3));
+    let pause = if is_long() { 120 } else { 3 };
+    std::thread::sleep(Duration::from_secs(pause));
     let while_stopped = (receiver.count(), failing.count());
     fairlane.signal("CONT");
     let resumed_at = Instant::now();
@@ -100,7 +126,7 @@ fn a_suspended_process_goes_on_without_a_storm() {
         .filter(|one| second.contains(&one.at))
         .count();
     println!(
-        "stopped for 3 s: {while_stopped:?} received by then, {repeated} repeated; the failing \
+        "stopped for {pause} s: {while_stopped:?} received by then, {repeated} repeated; the failing \
          destination got {in_a_second_before} attempts in the second before and \
          {in_a_second_after} in the one after"
     );
