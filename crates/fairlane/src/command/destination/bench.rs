@@ -1,4 +1,5 @@
-//! `fairlane destination bench`: what one event costs, for the events of recorded cases.
+//! `fairlane destination bench`: what one event costs, for the events of recorded cases, and what
+//! compiling costs before the first.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ const TOKEN: &str = "tok";
 /// One definition's events: median microseconds of each, ascending.
 struct Cost {
     id: String,
+    compile_ms: f64,
     events_us: Vec<f64>,
 }
 
@@ -55,7 +57,7 @@ pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
     let medians: Vec<f64> = costs.iter().map(Cost::median).collect();
     if args.json {
         let all = costs.iter().map(|cost| {
-            json!({"id": cost.id, "events": cost.events_us.len(),
+            json!({"id": cost.id, "events": cost.events_us.len(), "compile_ms": cost.compile_ms,
                 "median_us": cost.median(), "slowest_us": cost.slowest()})
         });
         let report = json!({"destinations": all.collect::<Vec<_>>(),
@@ -67,15 +69,23 @@ pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
     let row = |cost: &Cost| {
         let events = cost.events_us.len().to_string();
         let (median, slowest) = (figure(cost.median()), figure(cost.slowest()));
-        vec![cost.id.clone(), events, median, slowest]
+        let compile = figure(cost.compile_ms);
+        vec![cost.id.clone(), events, median, slowest, compile]
     };
     let rows: Vec<Vec<String>> = costs.iter().map(row).collect();
-    let head = ["DESTINATION", "EVENTS", "MEDIAN us", "SLOWEST us"];
+    let head = [
+        "DESTINATION",
+        "EVENTS",
+        "MEDIAN us",
+        "SLOWEST us",
+        "COMPILE ms",
+    ];
     print!("{}", table::layout(&head, &rows));
     println!(
-        "\nmedian of {} destinations: {:.1} us",
+        "\nmedian of {} destinations: {:.1} us; to compile them all: {:.0} ms",
         costs.len(),
-        middle(&medians)
+        middle(&medians),
+        costs.iter().map(|cost| cost.compile_ms).sum::<f64>()
     );
     if !slow.is_empty() {
         println!(
@@ -93,6 +103,9 @@ fn middle(sorted: &[f64]) -> f64 {
 }
 
 fn measure(definition: &Arc<Definition>, rounds: u32) -> anyhow::Result<Cost> {
+    let started = Instant::now();
+    definition.compile()?;
+    let compile_ms = started.elapsed().as_secs_f64() * 1e3;
     let mut events_us = Vec::new();
     for case in event_cases(definition)? {
         let settings = check_settings(definition, &case.settings.into())?;
@@ -104,6 +117,7 @@ fn measure(definition: &Arc<Definition>, rounds: u32) -> anyhow::Result<Cost> {
     events_us.sort_by(f64::total_cmp);
     Ok(Cost {
         id: definition.id().to_owned(),
+        compile_ms,
         events_us,
     })
 }
