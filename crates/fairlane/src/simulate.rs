@@ -16,13 +16,13 @@ mod report;
 mod seeds;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::cli::SimulateArgs;
 use file::Plan;
-use report::Run;
+use report::{Run, Took};
 
 pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     if args.invariants {
@@ -68,10 +68,22 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
 
 fn once(plan: Plan, seed: u64, scale: u64) -> anyhow::Result<Run> {
     let built = build::build(&plan, seed, scale);
-    let began = Instant::now();
+    let (began, core) = (Instant::now(), on_core());
     let report = scheduler::simulation::run(&built.scenario)
         .with_context(|| format!("seed {seed} breaks a promise of the scheduler: report this"))?;
-    Ok(Run::new(plan, scale, seed, built, report, began.elapsed()))
+    let took = Took {
+        wall: began.elapsed(),
+        core: on_core() - core,
+    };
+    Ok(Run::new(plan, scale, seed, built, report, took))
+}
+
+/// Time that this thread has had a core, where the system says so: other work on the machine does
+/// not count.
+fn on_core() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split_whitespace().next();
+    Duration::from_nanos(nanos.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 /// Only whether the promises and expectations hold, for each seed.
@@ -86,7 +98,7 @@ fn many(plan: &Plan, first: u64, args: &SimulateArgs) -> anyhow::Result<()> {
             seed,
             built,
             report,
-            std::time::Duration::ZERO,
+            Took::default(),
         );
         for (cohort, verdict) in run.verdicts.iter().filter(|(_, verdict)| !verdict.holds) {
             broken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

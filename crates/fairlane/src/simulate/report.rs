@@ -12,6 +12,14 @@ use super::figures::{Figures, grouped, time};
 use super::file::{Plan, float};
 use crate::table;
 
+/// How long a run took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    pub wall: Duration,
+    /// Of them, on a core; 0 where the system does not say.
+    pub core: Duration,
+}
+
 /// A scenario that was run to its end, with no promise broken.
 pub struct Run {
     pub plan: Plan,
@@ -19,7 +27,7 @@ pub struct Run {
     pub seed: u64,
     pub built: Built,
     pub report: Report,
-    pub took: Duration,
+    pub took: Took,
     pub figures: Vec<Figures>,
     pub verdicts: Vec<(String, Verdict)>,
 }
@@ -31,7 +39,7 @@ impl Run {
         seed: u64,
         built: Built,
         report: Report,
-        took: Duration,
+        took: Took,
     ) -> Self {
         let figures: Vec<Figures> = (0..built.cohorts.len())
             .map(|number| Figures::of(number, &built, &report))
@@ -151,21 +159,23 @@ impl Run {
         format!(
             "every event ended once: none lost, {} repeated after crashes; at most {} attempts under way, \
              {} jobs in a window\n\
-             all settled at {} of virtual time; {} scheduler steps in {:.1} s: {} a second\n",
+             all settled at {} of virtual time; {} scheduler steps in {:.1} s, {:.1} s of a core: {} a \
+             second of it\n",
             grouped(repeated),
             grouped(report.in_flight_peak.into()),
             grouped(windows),
             time(report.settled_us),
             grouped(report.steps),
-            self.took.as_secs_f64(),
+            self.took.wall.as_secs_f64(),
+            self.took.core.as_secs_f64(),
             grouped(self.steps_per_s()),
         )
     }
 
     pub fn steps_per_s(&self) -> u64 {
-        let micros = u64::try_from(self.took.as_micros())
-            .unwrap_or(u64::MAX)
-            .max(1);
+        let Took { wall, core } = self.took;
+        let took = if core.is_zero() { wall } else { core };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         self.report.steps.saturating_mul(1_000_000) / micros
     }
 
@@ -211,7 +221,8 @@ impl Run {
         json!({
             "title": self.plan.title, "seed": self.seed, "scale": self.scale,
             "lanes": self.built.scenario.lanes.len(), "steps": self.report.steps,
-            "seconds": self.took.as_secs_f64(), "steps_per_s": self.steps_per_s(),
+            "seconds": self.took.wall.as_secs_f64(), "core_seconds": self.took.core.as_secs_f64(),
+            "steps_per_s": self.steps_per_s(),
             "settled_us": self.report.settled_us, "in_flight_peak": self.report.in_flight_peak,
             "cohorts": cohorts, "expectations": verdicts,
         })
