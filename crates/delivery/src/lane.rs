@@ -37,7 +37,8 @@ pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) plan: Arc<Plan>,
     pub(crate) kind: LaneKind,
-    pub(crate) terms: ReplayTerms,
+    /// Boxed, as few lanes are replays.
+    terms: Option<Box<ReplayTerms>>,
     /// Records of its stream before its start: the lane's own count begins there.
     pub(crate) base: u64,
     /// How many records of its stream lie below where it looked last.
@@ -125,7 +126,7 @@ impl Lane {
             id: spec.progress.lane,
             plan: spec.plan.on_terms(&spec.terms),
             kind: spec.kind,
-            terms: spec.terms,
+            terms: (spec.terms != ReplayTerms::default()).then(|| Box::new(spec.terms)),
             base,
             seen: Seen::new(spec.progress.cursor, seen),
             durable: spec.progress.cursor,
@@ -174,6 +175,14 @@ impl Lane {
             }
         }
         self.order_key.clone().map(Ok)
+    }
+
+    /// What a new plan of its connection means to this lane.
+    pub(crate) fn planned(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        match &self.terms {
+            Some(terms) => plan.on_terms(terms),
+            None => plan,
+        }
     }
 
     /// The plan has changed: what was made by the old one is made anew.

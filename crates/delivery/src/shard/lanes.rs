@@ -183,7 +183,7 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return false;
         };
-        let plan = plan.on_terms(&lane.terms);
+        let plan = lane.planned(plan);
         let same_work = plan.works_as(&lane.plan);
         let same_policy = plan.policy == lane.plan.policy;
         let same_switch = plan.is_enabled() == lane.plan.is_enabled();
