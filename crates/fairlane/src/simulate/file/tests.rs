@@ -177,3 +177,37 @@ fn faults_and_expectations_that_contradict_themselves_are_refused() {
         expect!["scenario.toml:22:22: no crashes_at in [process]: nothing restarts"],
     );
 }
+
+/// A key that is not there makes each table tell all that are: the reference must know them.
+#[test]
+fn the_reference_names_every_key() {
+    let fault = |kind: &str| format!("[[destinations.faults]]\nkind = \"{kind}\"\nbogus = 1\n");
+    let text = format!(
+        "bogus = 1\n{GOOD}bogus = 1\n[scheduler]\nbogus = 1\n[process]\nbogus = 1\n\
+         [policies.other]\nbogus = 1\n\
+         [[sources]]\nname = \"b\"\nbogus = 1\nbursts = [{{ at = \"1s\", events = 1, bogus = 1 }}]\n\
+         [[destinations]]\nname = \"d\"\nbogus = 1\n{}{}{}\
+         [[expect]]\nlanes = \"shop to crm\"\np99_max = \"1s\"\nbogus = 1\n",
+        fault("failing"),
+        fault("hanging"),
+        fault("rate_limited"),
+    );
+    let problems = parse("scenario.toml", &text).expect_err("bogus");
+    let page = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/scenario.md"),
+    )
+    .expect("the reference is there");
+    let mut tables = 0;
+    for problem in &problems.list {
+        let (_, keys) = problem
+            .message
+            .split_once("(there are: ")
+            .expect(&problem.message);
+        tables += 1;
+        for key in keys.trim_end_matches(')').split(", ") {
+            let named = page.contains(&format!("`{key}`")) || page.contains(&format!("[{key}"));
+            assert!(named, "{key} is not in the reference: {}", problem.message);
+        }
+    }
+    assert_eq!(tables, 12, "{problems}");
+}
