@@ -20,6 +20,7 @@ pub struct Expect {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
+    P50UsMax(u64),
     P99UsMax(u64),
     /// The p99 of the lane that has the worst, over the whole run.
     WorstLaneP99UsMax(u64),
@@ -50,6 +51,7 @@ impl Expect {
             keys.refuse("until", "until must be after from");
         }
         let limits = [
+            keys.time_us("p50_max", 1).map(Limit::P50UsMax),
             keys.time_us("p99_max", 1).map(Limit::P99UsMax),
             keys.time_us("worst_lane_p99_max", 1)
                 .map(Limit::WorstLaneP99UsMax),
@@ -137,14 +139,13 @@ impl Expect {
         let (tries, delivered) = (sum(|slot| slot.tries), sum(|slot| slot.delivered));
         let seconds =
             float(measured.series.slot_us) / 1e6 * float(u64::try_from(slots.len()).unwrap_or(0));
+        let delay = |percent| {
+            let delays = measured.series.delays_within(self.times_us.clone());
+            delays.percentile_us(percent)
+        };
         match *limit {
-            Limit::P99UsMax(most) => {
-                let p99 = measured
-                    .series
-                    .delays_within(self.times_us.clone())
-                    .percentile_us(99);
-                self.at_most("p99", p99, most)
-            }
+            Limit::P50UsMax(most) => self.at_most("p50", delay(50), most),
+            Limit::P99UsMax(most) => self.at_most("p99", delay(99), most),
             Limit::WorstLaneP99UsMax(most) => {
                 self.at_most("p99 of the worst lane", figures.worst_lane_p99_us, most)
             }
