@@ -25,6 +25,10 @@ use cli::{Cli, Command, LogFormat};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
+    if !matches!(cli.command, Command::Serve(_) | Command::Demo(_) | Command::Bench(_)) {
+        // Whoever reads may have read enough.
+        sigpipe::reset();
+    }
     let result = match &cli.command {
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
