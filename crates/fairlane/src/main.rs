@@ -25,7 +25,10 @@ use cli::{Cli, Command, LogFormat};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
-    if !matches!(cli.command, Command::Serve(_) | Command::Demo(_) | Command::Bench(_)) {
+    if !matches!(
+        cli.command,
+        Command::Serve(_) | Command::Demo(_) | Command::Bench(_)
+    ) {
         // Whoever reads may have read enough.
         sigpipe::reset();
     }
