@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -24,7 +26,6 @@ impl LoadConnection {
     /// # Errors
     /// The server does not take the connection.
     pub async fn open(address: SocketAddr, write_key: &str) -> anyhow::Result<Self> {
-        use base64::Engine as _;
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("cannot connect to {address}"))?;
@@ -32,12 +33,16 @@ impl LoadConnection {
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let key = base64::engine::general_purpose::STANDARD.encode(format!("{write_key}:"));
         Ok(Self {
             sender,
             host: address.to_string(),
-            authorization: format!("Basic {key}"),
+            authorization: basic(write_key),
         })
+    }
+
+    /// What is posted from now on is of the source with this key.
+    pub fn speak_for(&mut self, write_key: &str) {
+        self.authorization = basic(write_key);
     }
 
     /// Posts one body and reads the whole answer.
@@ -59,6 +64,11 @@ impl LoadConnection {
         }
         Ok(status)
     }
+}
+
+fn basic(write_key: &str) -> String {
+    let key = BASE64.encode(format!("{write_key}:"));
+    format!("Basic {key}")
 }
 
 /// Every latency of a run, to be sorted at the end: exact percentiles, bounded by the run's length.

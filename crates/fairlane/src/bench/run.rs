@@ -26,6 +26,8 @@ pub struct Load {
     pub batch: usize,
     pub event_bytes: usize,
     pub connections: u32,
+    /// Sources that take turns, each with a write key of its own.
+    pub sources: u64,
     pub run_for: Duration,
     /// Events a second over all connections; `None`: as fast as they are answered.
     pub rate: Option<f64>,
@@ -50,6 +52,7 @@ pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
         batch: 1,
         event_bytes,
         connections: args.connections,
+        sources: 1,
         run_for: args.run_for,
         rate: None,
     };
@@ -132,6 +135,16 @@ pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
             rows.push(isolation(name, load, Temper::Hangs, keys).await?);
         }
     }
+    for (name, lanes) in SPREADS {
+        if wanted(name) {
+            eprintln!("{name} ...");
+            let load = Load {
+                sources: lanes,
+                ..single
+            };
+            rows.push(spread(name, load).await?);
+        }
+    }
     if wanted("idle lanes") {
         eprintln!("idle lanes ...");
         rows.push(super::scale::idle_lanes("idle lanes", args.lanes)?);
@@ -208,6 +221,9 @@ pub async fn generate(product: &Product, load: Load) -> anyhow::Result<Sent> {
                     tokio::time::sleep_until((began + due).into()).await;
                 }
                 let body = template.body(load.batch, mine);
+                if load.sources > 1 {
+                    connection.speak_for(&write_key(mine % load.sources));
+                }
                 let sent = Instant::now();
                 let status = connection.post(load.path, body).await?;
                 if status == 200 {
@@ -228,6 +244,11 @@ pub async fn generate(product: &Product, load: Load) -> anyhow::Result<Sent> {
         seconds: began.elapsed().as_secs_f64(),
         acknowledged,
     })
+}
+
+/// The write key of one of several sources.
+pub fn write_key(source: u64) -> String {
+    format!("{WRITE_KEY}-{source}")
 }
 
 pub fn source() -> String {
@@ -263,10 +284,46 @@ async fn ingest(name: &'static str, load: Load) -> anyhow::Result<Row> {
     })
 }
 
+/// The same load over ever more lanes: what isolation costs.
+const SPREADS: [(&str, u64); 4] = [
+    ("over 10 lanes", 10),
+    ("over 100 lanes", 100),
+    ("over 1,000 lanes", 1_000),
+    ("over 10,000 lanes", 10_000),
+];
+
+/// End to end, each source with a destination and a lane of its own.
+async fn spread(name: &'static str, load: Load) -> anyhow::Result<Row> {
+    let receiver = Receiver::start("bench", Temper::Healthy, Keep::Nothing).await?;
+    let mut registry = String::new();
+    for index in 0..load.sources {
+        write!(
+            registry,
+            "[[sources]]\nname = \"s{index}\"\nwrite_key = \"{}\"\n\
+             [[destinations]]\nname = \"d{index}\"\ntype = \"webhook\"\n\
+             settings = {{ url = \"http://{}/{index}\" }}\n\
+             [[connections]]\nsource = \"s{index}\"\ndestination = \"d{index}\"\n",
+            write_key(index),
+            receiver.address
+        )?;
+    }
+    arrive(name, &receiver, &registry, load).await
+}
+
 /// Events in, one webhook request an event out; counted until the last has arrived.
 async fn end_to_end(name: &'static str, load: Load) -> anyhow::Result<Row> {
     let receiver = Receiver::start("bench", Temper::Healthy, Keep::Nothing).await?;
-    let product = Product::start("e2e", &(source() + &webhook("hook", &receiver)))?;
+    let registry = source() + &webhook("hook", &receiver);
+    arrive(name, &receiver, &registry, load).await
+}
+
+async fn arrive(
+    name: &'static str,
+    receiver: &Receiver,
+    registry: &str,
+    load: Load,
+) -> anyhow::Result<Row> {
+    let product = Product::start("e2e", registry)?;
     let before = product.cpu_seconds()?;
     let began = Instant::now();
     let mut sent = generate(&product, load).await?;
