@@ -39,8 +39,8 @@ fn sigterm_under_load_doubles_nothing() {
     println!("from SIGTERM under load to the end: {ended:?}");
 }
 
-#[test]
-fn a_second_sigterm_ends_it_at_once() {
+/// A receiver that hangs until it is woken.
+fn asleep() -> (Receiver, Arc<AtomicBool>) {
     let awake = Arc::new(AtomicBool::new(false));
     let receiver = Receiver::start({
         let awake = Arc::clone(&awake);
@@ -49,6 +49,12 @@ fn a_second_sigterm_ends_it_at_once() {
             false => Reply::Hang,
         }
     });
+    (receiver, awake)
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    let (receiver, awake) = asleep();
     let mut fairlane = Setup::default()
         .webhook("hook", &receiver.url())
         .and("[delivery]\negress_allow = [\"127.0.0.0/8\"]\ndrain_timeout = \"10m\"\n")
@@ -73,14 +79,7 @@ fn a_second_sigterm_ends_it_at_once() {
 
 #[test]
 fn a_stuck_destination_does_not_keep_it_from_ending() {
-    let awake = Arc::new(AtomicBool::new(false));
-    let receiver = Receiver::start({
-        let awake = Arc::clone(&awake);
-        move |_, _| match awake.load(Ordering::Relaxed) {
-            true => Reply::Status(200),
-            false => Reply::Hang,
-        }
-    });
+    let (receiver, awake) = asleep();
     let mut fairlane = Setup::default()
         .webhook("hook", &receiver.url())
         .and("[delivery]\negress_allow = [\"127.0.0.0/8\"]\ndrain_timeout = \"300ms\"\n")
