@@ -393,7 +393,7 @@ impl Runner {
             let prepared = prepare(&last.method, last.url, last.headers, last.body)
                 .map_err(|problem| bad_request(report, &problem))?;
             let timeout = task.deadline.saturating_duration_since(Instant::now());
-            let sent = self.client.send(task.destination, prepared, reuse, timeout);
+            let sent = self.client.send(prepared, reuse, timeout);
             let sent = sent.await;
             if let (Some(tap), Some(seen)) = (&self.tap, seen) {
                 let exchange = Exchange::new(request.clone(), seen, task.message_id, &sent);

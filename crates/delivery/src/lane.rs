@@ -11,13 +11,16 @@ use model::{
     ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome, SourceId,
     UnixMillis,
 };
-use store::{LaneKind, MinuteDelta, ReplayTerms};
+use store::{LaneKind, ReplayTerms};
 
 use crate::plan::Plan;
 
+mod minutes;
 mod seen;
 mod told;
 
+pub(crate) use minutes::MinuteQueue;
+use minutes::Minutes;
 use seen::Seen;
 use told::Told;
 
@@ -73,20 +76,9 @@ pub(crate) struct Figures {
     pub(crate) last_error: Option<String>,
     /// What brought the lane into its state, where it is not simply active.
     pub(crate) cause: Option<String>,
-    pub(crate) minute: Minute,
+    pub(crate) minutes: Minutes,
     pub(crate) sampled_failed_at: Option<MonoMicros>,
     pub(crate) sampled_delivered_at: Option<MonoMicros>,
-}
-
-/// The present minute, not yet committed.
-#[derive(Default)]
-pub(crate) struct Minute {
-    start: UnixMillis,
-    delivered: u64,
-    rejected: u64,
-    filtered: u64,
-    expired: u64,
-    attempts_failed: u64,
 }
 
 /// What an attempt came back with, as it is counted.
@@ -201,7 +193,7 @@ impl Lane {
         tracing::error!(%connection, events, "retention removed events before they were delivered");
         self.expired_unseen += events;
         let figures = self.figures();
-        figures.minute.at(unix).expired += events;
+        figures.minutes.at(unix).expired += events;
         figures.last_error = Some(format!(
             "{events} events were removed by retention before they were delivered"
         ));
@@ -235,13 +227,13 @@ impl Figures {
             None => self.attempts.push((result, 1)),
         }
         if failed {
-            self.minute.at(unix).attempts_failed += 1;
+            self.minutes.at(unix).attempts_failed += 1;
         }
     }
 
     /// Counts a job that has ended.
     pub(crate) fn settled(&mut self, outcome: Outcome, unix: UnixMillis) {
-        let minute = self.minute.at(unix);
+        let minute = self.minutes.at(unix);
         match outcome {
             Outcome::Delivered => minute.delivered += 1,
             Outcome::Rejected(_) => minute.rejected += 1,
@@ -260,38 +252,5 @@ impl Figures {
             *bucket += 1;
         }
         self.latency_ms_sum += latency_ms;
-    }
-}
-
-impl Minute {
-    const LENGTH_MS: u64 = 60_000;
-
-    /// The counters of the minute in which `unix` lies. What an earlier minute still holds is
-    /// added to it: at most one flush interval's worth lands in the next minute.
-    fn at(&mut self, unix: UnixMillis) -> &mut Self {
-        self.start = UnixMillis(unix.0 - unix.0 % Self::LENGTH_MS);
-        self
-    }
-
-    /// What was counted since the last call.
-    pub(crate) fn take(&mut self, lane: LaneId) -> Option<MinuteDelta> {
-        let Self {
-            start,
-            delivered,
-            rejected,
-            filtered,
-            expired,
-            attempts_failed,
-        } = std::mem::take(self);
-        let any = delivered + rejected + filtered + expired + attempts_failed > 0;
-        any.then_some(MinuteDelta {
-            lane,
-            minute: start,
-            delivered,
-            rejected,
-            filtered,
-            expired,
-            attempts_failed,
-        })
     }
 }

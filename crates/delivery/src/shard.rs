@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
 use crate::http::send::Client;
-use crate::lane::{Lane, LaneSpec};
+use crate::lane::{Lane, LaneSpec, MinuteQueue};
 use crate::ledger::{Ledger, Notes, WriterDied};
 use crate::options::Options;
 use crate::tokens::Tokens;
@@ -85,6 +85,7 @@ pub(crate) struct Shard {
     /// Connections that have a redelivery lane, or are about to.
     redelivering: HashSet<ConnectionId>,
     ledger: Ledger,
+    minutes: MinuteQueue,
     /// What is to be done in this turn, in order.
     ready: VecDeque<Event>,
     /// What tasks of this thread bring back. Bounded by the attempts and fetches under way.
@@ -154,6 +155,7 @@ impl Shard {
             live: HashMap::new(),
             redelivering: HashSet::new(),
             ledger,
+            minutes: MinuteQueue::default(),
             ready: VecDeque::new(),
             inbox: Rc::default(),
             in_flight: 0,
@@ -311,17 +313,28 @@ impl Shard {
 
     fn flush(&mut self) {
         let now = self.clock.mono();
-        let (scheduler, lanes) = (&mut self.scheduler, &mut self.lanes);
+        let minutes_due = (!self.draining).then_some(now);
+        if self.minutes.has_due(minutes_due) {
+            self.ledger.touch(now);
+        }
+        let (scheduler, lanes, minutes) = (&mut self.scheduler, &mut self.lanes, &mut self.minutes);
         self.ledger.flush(now, |batch| {
             scheduler.take_progress(LANES_PER_COMMIT_MAX, &mut batch.lanes);
             for progress in &mut batch.lanes {
                 if let Some(lane) = lanes.get_mut(&progress.lane) {
                     lane.complete_progress(progress);
-                    let minute = lane.figures.as_mut().and_then(|f| f.minute.take(lane.id));
-                    batch.minutes.extend(minute);
+                    if let Some(figures) = &mut lane.figures {
+                        minutes.note(lane.id, &mut figures.minutes, now);
+                    }
                 }
             }
-            batch.lanes.len() >= LANES_PER_COMMIT_MAX
+            let more = minutes.take(minutes_due, |id| {
+                // A lane that was removed meanwhile has none.
+                let figures = lanes.get_mut(&id).and_then(|lane| lane.figures.as_mut());
+                let counts = figures.map(|figures| figures.minutes.take(id));
+                batch.minutes.extend(counts.into_iter().flatten());
+            });
+            more || batch.lanes.len() >= LANES_PER_COMMIT_MAX
         });
     }
 
@@ -348,11 +361,14 @@ impl Shard {
                 "attempts were cut off at shutdown"
             );
         }
-        let saved =
-            tokio::time::timeout(SAVE_MAX, self.work_until(|shard| shard.ledger.is_clean()));
+        let saved = tokio::time::timeout(SAVE_MAX, self.work_until(Self::is_saved));
         if saved.await.is_err() {
             tracing::error!("the last progress was not saved: some deliveries will be repeated");
         }
+    }
+
+    fn is_saved(&self) -> bool {
+        self.ledger.is_clean() && self.minutes.is_empty()
     }
 
     /// Takes in what finishes, and saves it, until `done`.

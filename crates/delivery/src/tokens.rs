@@ -237,9 +237,7 @@ impl Tokens {
         };
         let prepared = prepare(&request.method, request.url, request.headers, request.body)
             .map_err(|bad| of_request(Failure::Unauthorized, format!("no token, {bad}"), None))?;
-        let sent = asker
-            .client
-            .send(asker.destination, prepared, Reuse::Never, FETCH_TIMEOUT);
+        let sent = asker.client.send(prepared, Reuse::Never, FETCH_TIMEOUT);
         let answer = match sent.await {
             Sent::Answered(answer) => Answer::of(answer),
             Sent::Failed(Failed { failure, detail }) => {

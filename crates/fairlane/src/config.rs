@@ -6,7 +6,7 @@
 //!   FAIRLANE__SECTION__KEY ----------+         ${ENV}, ${secret:NAME}
 //! ```
 //!
-//! [`keys::KEYS`] is the one list of what may be set. What is unknown, of a wrong type or out of
+//! [`keys::all`] is the one list of what may be set. What is unknown, of a wrong type or out of
 //! range is found against it, and the reference and the example are held to it by tests. All
 //! problems are found at once, each with its line and with what to do.
 //!

@@ -1,14 +1,15 @@
-//! Idle connections of one shard, kept by destination and place.
+//! Idle connections of one shard, kept by place.
 //!
-//! A connection serves only the destination it was opened for: one that reached an allowed
-//! private host is never lent to another. The last one used is the first one lent, so that what
-//! is not needed falls idle and is closed.
+//! All lanes that send to one place share them: ten thousand customers of one service need as many
+//! connections as they have requests under way, not ten thousand. That lends nobody anything of
+//! another: a connection carries one request at a time, auth is the request's own, and what may be
+//! dialled is one policy for all. The last one used is the first one lent, so that what is not
+//! needed falls idle and is closed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::DestinationId;
 use tokio::time::Instant;
 
 use super::dial::Link;
@@ -22,7 +23,7 @@ pub struct PoolOptions {
     /// A connection is not used longer than this, so that a changed name is noticed.
     /// Default: 300,000.
     pub age_ms_max: u64,
-    /// Idle connections of one destination and place. Default: 64.
+    /// Idle connections to one place. Default: 512.
     pub idle_per_place_max: usize,
     /// Idle connections of one shard. Default: 1,024.
     pub idle_max: usize,
@@ -33,7 +34,7 @@ impl Default for PoolOptions {
         Self {
             idle_ms_max: 30_000,
             age_ms_max: 300_000,
-            idle_per_place_max: 64,
+            idle_per_place_max: 512,
             idle_max: 1_024,
         }
     }
@@ -41,15 +42,9 @@ impl Default for PoolOptions {
 
 pub struct Pool {
     options: PoolOptions,
-    /// A destination has one place, rarely a few: a short list is faster than a hash of its host.
-    idle: RefCell<HashMap<DestinationId, Vec<Shelf>>>,
+    /// By time of last use.
+    idle: RefCell<HashMap<Place, Vec<Link>>>,
     count: Cell<usize>,
-}
-
-/// The idle connections of one place, by time of last use.
-struct Shelf {
-    place: Place,
-    links: Vec<Link>,
 }
 
 impl Pool {
@@ -63,13 +58,10 @@ impl Pool {
     }
 
     /// Takes the idle connection that was used last, if there is one that is young enough.
-    pub fn take(&self, destination: DestinationId, place: &Place, now: Instant) -> Option<Link> {
+    pub fn take(&self, place: &Place, now: Instant) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
-        let shelf = idle
-            .get_mut(&destination)?
-            .iter_mut()
-            .find(|shelf| shelf.place == *place)?;
-        while let Some(link) = shelf.links.pop() {
+        let links = idle.get_mut(place)?;
+        while let Some(link) = links.pop() {
             self.count.set(self.count.get() - 1);
             if self.is_fresh(&link, now) {
                 return Some(link);
@@ -79,28 +71,15 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, or closes it where there are enough.
-    pub fn put(&self, destination: DestinationId, place: Place, mut link: Link, now: Instant) {
+    pub fn put(&self, place: Place, mut link: Link, now: Instant) {
         link.used_at = now;
         if self.count.get() >= self.options.idle_max || !self.is_fresh(&link, now) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let shelves = idle.entry(destination).or_default();
-        let at = shelves
-            .iter()
-            .position(|shelf| shelf.place == place)
-            .unwrap_or_else(|| {
-                shelves.push(Shelf {
-                    place,
-                    links: Vec::new(),
-                });
-                shelves.len() - 1
-            });
-        let Some(shelf) = shelves.get_mut(at) else {
-            return;
-        };
-        if shelf.links.len() < self.options.idle_per_place_max {
-            shelf.links.push(link);
+        let links = idle.entry(place).or_default();
+        if links.len() < self.options.idle_per_place_max {
+            links.push(link);
             self.count.set(self.count.get() + 1);
         }
     }
@@ -109,13 +88,10 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         let mut left = 0;
-        idle.retain(|_, shelves| {
-            shelves.retain_mut(|shelf| {
-                shelf.links.retain(|link| self.is_fresh(link, now));
-                left += shelf.links.len();
-                !shelf.links.is_empty()
-            });
-            !shelves.is_empty()
+        idle.retain(|_, links| {
+            links.retain(|link| self.is_fresh(link, now));
+            left += links.len();
+            !links.is_empty()
         });
         self.count.set(left);
     }

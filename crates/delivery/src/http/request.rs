@@ -30,7 +30,7 @@ pub enum BadRequest {
 
 /// Where a request goes, as it was written. Two spellings of one place are two places: that costs
 /// a connection and can never mix up two.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub tls: bool,
     /// `host` or `host:port` as written in the URL.

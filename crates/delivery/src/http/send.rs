@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use model::{DestinationId, Failure};
+use model::Failure;
 use tokio::time::Instant;
 
 use super::Failed;
@@ -59,16 +59,10 @@ pub struct Client {
 
 impl Client {
     /// Sends one request. Cancel safe: dropping the future closes the connection.
-    pub async fn send(
-        &self,
-        destination: DestinationId,
-        prepared: Prepared,
-        reuse: Reuse,
-        timeout: Duration,
-    ) -> Sent {
+    pub async fn send(&self, prepared: Prepared, reuse: Reuse, timeout: Duration) -> Sent {
         let phase = Cell::new(Phase::Resolving);
         let partial = Cell::new(None);
-        let exchange = self.exchange(destination, prepared, reuse, &phase, &partial);
+        let exchange = self.exchange(prepared, reuse, &phase, &partial);
         match tokio::time::timeout(timeout, exchange).await {
             Ok(sent) => sent,
             Err(_) => timed_out(phase.get(), partial.take(), timeout),
@@ -77,7 +71,6 @@ impl Client {
 
     async fn exchange(
         &self,
-        destination: DestinationId,
         prepared: Prepared,
         reuse: Reuse,
         phase: &Cell<Phase>,
@@ -85,7 +78,7 @@ impl Client {
     ) -> Sent {
         let Prepared { place, request } = prepared;
         let idle = match reuse {
-            Reuse::Allowed => self.take_alive(destination, &place).await,
+            Reuse::Allowed => self.take_alive(&place).await,
             Reuse::Never => None,
         };
         let reused = idle.is_some();
@@ -120,7 +113,7 @@ impl Client {
             Err(broken) => return cut_off(status, headers, &broken.detail),
         };
         if !truncated {
-            self.keep(destination, place, link).await;
+            self.keep(place, link).await;
         }
         let body = read.unwrap_or_else(|broken| broken.body);
         Sent::Answered(Answer {
@@ -132,9 +125,9 @@ impl Client {
     }
 
     /// An idle connection that the other side has not closed yet, as far as this side can know.
-    async fn take_alive(&self, destination: DestinationId, place: &Place) -> Option<Link> {
+    async fn take_alive(&self, place: &Place) -> Option<Link> {
         loop {
-            let mut link = self.pool.take(destination, place, Instant::now())?;
+            let mut link = self.pool.take(place, Instant::now())?;
             if is_alive(&mut link).await {
                 return Some(link);
             }
@@ -143,9 +136,9 @@ impl Client {
 
     /// Gives a connection back, if it is ready for another request. One that still has bytes of
     /// the last exchange to move is closed instead.
-    async fn keep(&self, destination: DestinationId, place: Place, mut link: Link) {
+    async fn keep(&self, place: Place, mut link: Link) {
         if is_alive(&mut link).await {
-            self.pool.put(destination, place, link, Instant::now());
+            self.pool.put(place, link, Instant::now());
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Default {
     Value(&'static str),
     /// In words.
     None(&'static str),
+    /// What the key of the same name in `[delivery]` says.
+    OfDelivery,
 }
 
 /// What a key takes. Ranges are inclusive.
@@ -114,6 +116,11 @@ const fn key(
     }
 }
 
+/// A key of [`POLICY`], as `[delivery]` has it.
+const fn policy(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Key {
+    key("delivery", name, kind, default, help)
+}
+
 const fn is(value: &'static str) -> Default {
     Default::Value(value)
 }
@@ -145,9 +152,9 @@ const CONNECTIONS: Kind = Count {
     max: 1_000_000,
 };
 
-/// Every key, in the order of the reference.
+/// Every key but those of [`POLICY`], in the order of the reference.
 #[rustfmt::skip] // One key, three lines: the table is read as a table.
-pub const KEYS: &[Key] = &[
+const KEYS: &[Key] = &[
     key("server", "listen", Address, is("\"127.0.0.1:8080\""),
         "Where events come in. `0.0.0.0:8080` for all of the machine's addresses."),
     key("server", "admin_listen", Address, is("\"127.0.0.1:9080\""),
@@ -219,49 +226,6 @@ pub const KEYS: &[Key] = &[
         "After a restart lanes begin at random within this time."),
     key("delivery", "idle_after", Duration { min_ms: 0, max_ms: 60 * MINUTE }, is("\"1m\""),
         "A lane with nothing to do for so long forgets what it learned of its destination."),
-    // What every connection has that does not say its own.
-    key("delivery", "attempt_timeout", TIMEOUT, is("\"30s\""),
-        "Time for one attempt, from connecting to the end of the answer."),
-    key("delivery", "concurrency_max", Count { min: 1, max: 10_000 }, is("64"),
-        "Requests at once to one destination. How many of them are used adapts to what it bears."),
-    key("delivery", "concurrency_init", Count { min: 1, max: 10_000 }, is("4"),
-        "Requests at once with which a lane begins, before it knows what its destination bears."),
-    key("delivery", "rate_limit_per_s", Rate, none("what the definition says"),
-        "Requests a second."),
-    key("delivery", "batch_events_max", Count { min: 1, max: 10_000 }, none("what the definition says"),
-        "Events of one request, where the definition batches; at most what it says."),
-    key("delivery", "batch_bytes_max", Bytes { min: 1, max: GIB }, none("what the definition says"),
-        "Bytes of one request's entries, where the definition batches; at most what it says."),
-    key("delivery", "batch_wait", Duration { min_ms: 0, max_ms: 60 * MINUTE }, none("what the definition says"),
-        "The longest that an event waits for company, where the definition batches."),
-    key("delivery", "retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY }, none("what the definition says: 4 h for analytics, 72 h for webhooks"),
-        "An event that keeps failing on its own becomes a dead letter after this time, and at least `retry_attempts_min` attempts. Time in which its destination is down does not count."),
-    key("delivery", "retry_attempts_min", Count { min: 1, max: 1_000 }, is("5"),
-        "Attempts before an event may expire."),
-    key("delivery", "retry_delay_first", Duration { min_ms: 1, max_ms: DAY }, is("\"2s\""),
-        "Longest wait before the first retry; each further one is three times that. The wait is drawn between a tenth of it and all of it."),
-    key("delivery", "retry_delay_max", Duration { min_ms: 1, max_ms: DAY }, is("\"30m\""),
-        "Longest wait between two attempts of one event."),
-    key("delivery", "retry_percent", Count { min: 1, max: 99 }, is("20"),
-        "Part of the attempts that are retries while first attempts wait."),
-    key("delivery", "recent_percent", Count { min: 0, max: 99 }, is("80"),
-        "Of a lane that is behind, the part of its first attempts for what came within `recent_age`: new events need not wait for the backlog. 0: always the oldest first."),
-    key("delivery", "recent_age", Duration { min_ms: SECOND, max_ms: DAY }, is("\"1m\""),
-        "What came within this is recent; a lane whose next event is older is behind."),
-    key("delivery", "poison_failures", Count { min: 1, max: 200 }, is("5"),
-        "An event that fails so often while nine of ten others succeed becomes a dead letter at once."),
-    key("delivery", "window_jobs_max", Count { min: 1, max: 10_000 }, is("10000"),
-        "Jobs of one lane that may be sent, wait for a retry or have ended out of order. At least `batch_events_max`."),
-    key("delivery", "window_bytes_max", Bytes { min: 1, max: GIB }, is("\"32MiB\""),
-        "Bytes of those that have not ended."),
-    key("delivery", "breaker_window", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, is("\"30s\""),
-        "The breaker's memory: when half of the attempts within it fail, the lane stops and probes."),
-    key("delivery", "probe_delay_max", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, is("\"1m\""),
-        "Longest wait between two probes of a destination that fails."),
-    key("delivery", "hold_probe", Duration { min_ms: SECOND, max_ms: DAY }, is("\"5m\""),
-        "Wait between two probes of a held lane (credentials, configuration, TLS, unknown host)."),
-    key("delivery", "ordering", ORDERINGS, is("\"none\""),
-        "`\"key\"`: events of one key strictly one after the other, each when the one before it has ended. A failing key holds up only itself."),
     key("delivery", "queues", QUEUES, is("\"connection\""),
         "Which connections share a queue: each has its own (a lane). `\"destination\"` and \
          `\"shared\"` make all connections to a destination, or all there are, share one, which is \
@@ -271,7 +235,8 @@ pub const KEYS: &[Key] = &[
         "Jobs of one shared queue (on each shard) that may be sent or wait for a retry."),
     key("delivery", "queue_in_flight_max", Count { min: 1, max: 65_536 }, is("256"),
         "Requests at once of one shared queue (on each shard)."),
-    key("delivery", "dead_letters_bytes_max", Bytes { min: 64 * KIB, max: 1_024 * GIB }, is("\"1GiB\""),
+    key("delivery", "dead_letters_bytes_max", Bytes { min: 64 * KIB, max: 1_024 * GIB },
+        is("\"1GiB\""),
         "All dead letters together, events and answers. Over it the oldest are given up, counted \
          and announced."),
     key("delivery", "drain_timeout", Duration { min_ms: 0, max_ms: 10 * MINUTE }, is("\"25s\""),
@@ -328,51 +293,66 @@ pub const KEYS: &[Key] = &[
         "VRL that changes the event before the definition sees it."),
     key("connections", "transform_file", Path, none("see `transform`"),
         "The same from a file, relative to the configuration file."),
-    key("connections", "attempt_timeout", TIMEOUT, none("`attempt_timeout` of [delivery]"),
-        "Time for one attempt, from connecting to the end of the answer."),
-    key("connections", "concurrency_max", Count { min: 1, max: 10_000 }, none("`concurrency_max` of [delivery]"),
-        "Requests at once to one destination."),
-    key("connections", "concurrency_init", Count { min: 1, max: 10_000 }, none("`concurrency_init` of [delivery]"),
-        "Requests at once with which a lane begins, before it knows what its destination bears."),
-    key("connections", "rate_limit_per_s", Rate, none("`rate_limit_per_s` of [delivery]"),
-        "Requests a second."),
-    key("connections", "batch_events_max", Count { min: 1, max: 10_000 }, none("`batch_events_max` of [delivery]"),
-        "Events of one request, where the definition batches; at most what it says."),
-    key("connections", "batch_bytes_max", Bytes { min: 1, max: GIB }, none("`batch_bytes_max` of [delivery]"),
-        "Bytes of one request's entries, where the definition batches; at most what it says."),
-    key("connections", "batch_wait", Duration { min_ms: 0, max_ms: 60 * MINUTE }, none("`batch_wait` of [delivery]"),
-        "The longest that an event waits for company, where the definition batches."),
-    key("connections", "retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY }, none("`retry_expiry` of [delivery]"),
-        "An event that keeps failing on its own becomes a dead letter after this time, and at least `retry_attempts_min` attempts."),
-    key("connections", "retry_attempts_min", Count { min: 1, max: 1_000 }, none("`retry_attempts_min` of [delivery]"),
-        "Attempts before an event may expire."),
-    key("connections", "retry_delay_first", Duration { min_ms: 1, max_ms: DAY }, none("`retry_delay_first` of [delivery]"),
-        "Longest wait before the first retry; each further one is three times that."),
-    key("connections", "retry_delay_max", Duration { min_ms: 1, max_ms: DAY }, none("`retry_delay_max` of [delivery]"),
-        "Longest wait between two attempts of one event."),
-    key("connections", "retry_percent", Count { min: 1, max: 99 }, none("`retry_percent` of [delivery]"),
-        "Part of the attempts that are retries while first attempts wait."),
-    key("connections", "recent_percent", Count { min: 0, max: 99 }, none("`recent_percent` of [delivery]"),
-        "Of a lane that is behind, the part of its first attempts for what came within `recent_age`: new events need not wait for the backlog."),
-    key("connections", "recent_age", Duration { min_ms: SECOND, max_ms: DAY }, none("`recent_age` of [delivery]"),
-        "What came within this is recent; a lane whose next event is older is behind."),
-    key("connections", "poison_failures", Count { min: 1, max: 200 }, none("`poison_failures` of [delivery]"),
-        "An event that fails so often while nine of ten others succeed becomes a dead letter at once."),
-    key("connections", "window_jobs_max", Count { min: 1, max: 10_000 }, none("`window_jobs_max` of [delivery]"),
-        "Jobs of one lane that may be sent, wait for a retry or have ended out of order."),
-    key("connections", "window_bytes_max", Bytes { min: 1, max: GIB }, none("`window_bytes_max` of [delivery]"),
-        "Bytes of those that have not ended."),
-    key("connections", "breaker_window", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, none("`breaker_window` of [delivery]"),
-        "The breaker's memory: when half of the attempts within it fail, the lane stops and probes."),
-    key("connections", "probe_delay_max", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, none("`probe_delay_max` of [delivery]"),
-        "Longest wait between two probes of a destination that fails."),
-    key("connections", "hold_probe", Duration { min_ms: SECOND, max_ms: DAY }, none("`hold_probe` of [delivery]"),
-        "Wait between two probes of a held lane (credentials, configuration, TLS, unknown host)."),
-    key("connections", "ordering", ORDERINGS, none("`ordering` of [delivery]"),
-        "`\"key\"`: events of one key strictly one after the other, each when the one before it has ended."),
     key("connections", "ordering_key", Code, none("the userId, else the anonymousId"),
         "VRL that gives an event's key, such as `.properties.account_id`. Null or empty: the event \
          waits for no other. Only with `ordering = \"key\"`."),
+];
+
+/// The keys of a delivery policy: in `[delivery]` for every connection, in a connection for itself.
+#[rustfmt::skip]
+const POLICY: &[Key] = &[
+    policy("attempt_timeout", TIMEOUT, is("\"30s\""),
+        "Time for one attempt, from connecting to the end of the answer."),
+    policy("concurrency_max", Count { min: 1, max: 10_000 }, is("64"),
+        "Requests at once to one destination. How many of them are used adapts to what it bears."),
+    policy("concurrency_init", Count { min: 1, max: 10_000 }, is("4"),
+        "Requests at once with which a lane begins, before it knows what its destination bears."),
+    policy("rate_limit_per_s", Rate, none("what the definition says"),
+        "Requests a second."),
+    policy("batch_events_max", Count { min: 1, max: 10_000 }, none("what the definition says"),
+        "Events of one request, where the definition batches; at most what it says."),
+    policy("batch_bytes_max", Bytes { min: 1, max: GIB }, none("what the definition says"),
+        "Bytes of one request's entries, where the definition batches; at most what it says."),
+    policy("batch_wait", Duration { min_ms: 0, max_ms: 60 * MINUTE },
+        none("what the definition says"),
+        "The longest that an event waits for company, where the definition batches."),
+    policy("retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY },
+        none("what the definition says: 4 h for analytics, 72 h for webhooks"),
+        "An event that keeps failing on its own becomes a dead letter after this time, and at \
+         least `retry_attempts_min` attempts. Time in which its destination is down does not \
+         count."),
+    policy("retry_attempts_min", Count { min: 1, max: 1_000 }, is("5"),
+        "Attempts before an event may expire."),
+    policy("retry_delay_first", Duration { min_ms: 1, max_ms: DAY }, is("\"2s\""),
+        "Longest wait before the first retry; each further one is three times that. The wait is \
+         drawn between a tenth of it and all of it."),
+    policy("retry_delay_max", Duration { min_ms: 1, max_ms: DAY }, is("\"30m\""),
+        "Longest wait between two attempts of one event."),
+    policy("retry_percent", Count { min: 1, max: 99 }, is("20"),
+        "Part of the attempts that are retries while first attempts wait."),
+    policy("recent_percent", Count { min: 0, max: 99 }, is("80"),
+        "Of a lane that is behind, the part of its first attempts for what came within \
+         `recent_age`: new events need not wait for the backlog. 0: always the oldest first."),
+    policy("recent_age", Duration { min_ms: SECOND, max_ms: DAY }, is("\"1m\""),
+        "What came within this is recent; a lane whose next event is older is behind."),
+    policy("poison_failures", Count { min: 1, max: 200 }, is("5"),
+        "An event that fails so often while nine of ten others succeed becomes a dead letter at \
+         once."),
+    policy("window_jobs_max", Count { min: 1, max: 10_000 }, is("10000"),
+        "Jobs of one lane that may be sent, wait for a retry or have ended out of order. At least \
+         `batch_events_max`."),
+    policy("window_bytes_max", Bytes { min: 1, max: GIB }, is("\"32MiB\""),
+        "Bytes of those that have not ended."),
+    policy("breaker_window", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, is("\"30s\""),
+        "The breaker's memory: when half of the attempts within it fail, the lane stops and \
+         probes."),
+    policy("probe_delay_max", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, is("\"1m\""),
+        "Longest wait between two probes of a destination that fails."),
+    policy("hold_probe", Duration { min_ms: SECOND, max_ms: DAY }, is("\"5m\""),
+        "Wait between two probes of a held lane (credentials, configuration, TLS, unknown host)."),
+    policy("ordering", ORDERINGS, is("\"none\""),
+        "`\"key\"`: events of one key strictly one after the other, each when the one before it \
+         has ended. A failing key holds up only itself."),
 ];
 
 /// Names that people bring from elsewhere, and what they are here.
@@ -387,7 +367,20 @@ pub(super) const ALSO_KNOWN_AS: &[(&str, &str)] = &[
     ("connection", "connections"),
 ];
 
+/// Every key there is.
+pub fn all() -> impl Iterator<Item = Key> + Clone {
+    let of_a_connection = |key: &Key| Key {
+        section: "connections",
+        default: Default::OfDelivery,
+        ..*key
+    };
+    KEYS.iter()
+        .copied()
+        .chain(POLICY.iter().copied())
+        .chain(POLICY.iter().map(of_a_connection))
+}
+
 /// The keys of one section.
-pub(super) fn of(section: &str) -> impl Iterator<Item = &'static Key> + Clone + use<'_> {
-    KEYS.iter().filter(move |key| key.section == section)
+pub fn of(section: &str) -> impl Iterator<Item = Key> + Clone + use<'_> {
+    all().filter(move |key| key.section == section)
 }

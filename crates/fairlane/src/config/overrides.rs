@@ -22,8 +22,8 @@ impl Overrides {
                 continue;
             };
             let place = Place::Variable(variable.clone());
-            let known = keys::KEYS.iter().filter(|key| is_section(key.section));
-            let Some(key) = known.clone().find(|key| variable_path(key) == path) else {
+            let known = keys::all().filter(|key| is_section(key.section));
+            let Some(key) = known.clone().find(|key| variable_path(*key) == path) else {
                 let names: Vec<String> = known.map(variable_path).collect();
                 let near = did_you_mean(path, names.iter().map(String::as_str));
                 found.add(
@@ -56,7 +56,7 @@ impl Overrides {
     }
 }
 
-fn variable_path(key: &Key) -> String {
+fn variable_path(key: Key) -> String {
     format!(
         "{}__{}",
         key.section.to_ascii_uppercase(),

@@ -45,6 +45,7 @@ fn push(page: &mut String, section: &str, title: &str, help: &str) {
             Default::Required => "required".to_owned(),
             Default::Value(value) => format!("`{value}`"),
             Default::None(words) => words.to_owned(),
+            Default::OfDelivery => format!("`{}` of [delivery]", key.name),
         };
         let range = range(key.kind)
             .map(|range| format!(" ({range})"))

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect, expect_file};
 use model::{Ordering, Policy, Settings};
 use scheduler::LanePolicy;
 
-use super::keys::{Default as KeyDefault, KEYS};
+use super::keys::Default as KeyDefault;
 use super::*;
 
 /// The commented example, with every key and its default.
@@ -162,7 +162,7 @@ fn the_example_shows_every_key_with_its_default() {
             seen.push((section, name, value));
         }
     }
-    for key in KEYS {
+    for key in keys::all() {
         let shown = seen
             .iter()
             .find(|(section, name, _)| (*section, *name) == (key.section, key.name));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::{DestinationId, Failure};
+use model::Failure;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -117,11 +117,7 @@ fn send_all(policy: EgressPolicy, url: &str, count: usize, timeout: Duration) ->
 async fn send_one(client: &Client, url: &str, reuse: Reuse, timeout: Duration) -> Sent {
     let body = Bytes::from_static(b"{\"n\":1}");
     match prepare("POST", url.to_owned(), Vec::new(), body) {
-        Ok(prepared) => {
-            client
-                .send(DestinationId(1), prepared, reuse, timeout)
-                .await
-        }
+        Ok(prepared) => client.send(prepared, reuse, timeout).await,
         Err(bad) => Sent::Failed(crate::http::Failed::new(Failure::Blocked, bad.to_string())),
     }
 }
@@ -505,14 +501,15 @@ fn idle_connections_are_closed_in_time_and_number() {
         });
         send_one(&client, &url, Reuse::Allowed, LONG).await;
         assert_eq!(client.pool.idle_count(), 0);
-        // Another destination never gets this one's connection.
+        // All who send to a place share its connections; another spelling is another place.
         client.pool = Pool::new(PoolOptions::default());
         send_one(&client, &url, Reuse::Allowed, LONG).await;
         let before = accepted.load(Ordering::SeqCst);
-        let prepared = prepare("GET", url.clone(), Vec::new(), Bytes::new()).unwrap();
-        client
-            .send(DestinationId(2), prepared, Reuse::Allowed, LONG)
-            .await;
+        send_one(&client, &format!("{url}other"), Reuse::Allowed, LONG).await;
+        assert_eq!(accepted.load(Ordering::SeqCst), before);
+        let port = address.port();
+        let other = format!("http://localhost:{port}/");
+        send_one(&client, &other, Reuse::Allowed, LONG).await;
         assert_eq!(accepted.load(Ordering::SeqCst), before + 1);
     });
 }
