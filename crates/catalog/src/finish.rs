@@ -14,6 +14,7 @@ use crate::binding::{Auth, Binding};
 use crate::definition::{Definition, TokenPlace};
 use crate::encode;
 use crate::marks;
+use crate::options::SenderOptions;
 use crate::request::{Body, RequestPlan, append_query};
 use crate::signature;
 
@@ -28,7 +29,7 @@ pub struct Stamp<'a> {
     pub token: Option<&'a Secret>,
 }
 
-/// A request as it goes over the wire, secrets included: never log it.
+/// A request as its sender takes it, secrets included: never log it.
 ///
 /// Header values are UTF-8 without control characters, and may hold characters beyond ASCII: make
 /// them with `HeaderValue::from_bytes`, not `from_str`.
@@ -39,6 +40,8 @@ pub struct FinalRequest {
     /// Lower-case names; no `host`, no `content-length`.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// What a sender other than HTTP needs beside.
+    pub options: SenderOptions,
 }
 
 impl fmt::Debug for FinalRequest {
@@ -104,6 +107,7 @@ pub(crate) fn finish(
         url,
         headers,
         body,
+        options: binding.options.clone(),
     };
     for auth in binding.auth.iter().filter(|_| request.auth) {
         add_auth(auth, &mut last, &id, token, stamp.now_unix_s);
@@ -203,6 +207,7 @@ fn add_auth(
                 url,
                 headers,
                 body,
+                ..
             } = &*request;
             let signed = keys.sign(method, url, headers, body, now_unix_s);
             request.headers.extend(signed);

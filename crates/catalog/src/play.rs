@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::events::Identity;
 use crate::finish::{FinalRequest, Stamp};
+use crate::origin::Origin;
 use crate::request::{Body, RequestPlan};
 use crate::transformer::{Entry, Planned, StepResponse, Transformer};
 
@@ -136,10 +137,10 @@ impl Run<'_> {
     fn events(&mut self, events: &[Bytes]) -> Outcome {
         let mut entries: Vec<(Entry, String)> = Vec::new();
         let mut refused = None;
-        for event in events {
+        for (index, event) in events.iter().enumerate() {
             let id = message_id(event);
             // The flag of the log is set where it matters: here every event is looked at.
-            let mut planned = self.transformer.event(event, true);
+            let mut planned = self.transformer.event(event, true, Origin::of_tool(index));
             loop {
                 match planned {
                     Planned::Send { requests, then } => {

@@ -33,7 +33,7 @@ pub use vet::vet;
 /// A program's part: what it sees, and what it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
-    /// `.event`, `.settings`
+    /// `.event`, `.record`, `.settings`
     Event,
     /// also `.responses`, `.state`
     Step,
@@ -248,9 +248,13 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         Role::Filter | Role::Key | Role::Transform => {
             return ExternalEnv::new_with_kind(event(), Kind::object(Collection::empty()));
         }
-        Role::Event => known.push((scope::EVENT, event())),
+        Role::Event => {
+            known.push((scope::EVENT, event()));
+            known.push((scope::RECORD, record()));
+        }
         Role::Step => {
             known.push((scope::EVENT, event()));
+            known.push((scope::RECORD, record()));
             known.push((scope::STATE, Kind::json()));
             known.push((scope::RESPONSES, list(response())));
         }
@@ -275,6 +279,15 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         root = root.with_known(name, kind);
     }
     ExternalEnv::new_with_kind(Kind::object(root), Kind::object(Collection::empty()))
+}
+
+fn record() -> Kind {
+    let fields: Collection<Field> = Collection::empty()
+        .with_known("source", Kind::bytes())
+        .with_known("connection", Kind::bytes())
+        .with_known("lane", Kind::bytes())
+        .with_known("offset", Kind::integer());
+    Kind::object(fields)
 }
 
 fn headers() -> Kind {
@@ -317,7 +330,12 @@ fn configuration(role: Role) -> CompileConfig {
     config.disable_unused_expression_check();
     let read_only: &[&str] = match role {
         Role::Transform => &[],
-        Role::Event | Role::Step => &[scope::SETTINGS, scope::STATE, scope::RESPONSES],
+        Role::Event | Role::Step => &[
+            scope::RECORD,
+            scope::SETTINGS,
+            scope::STATE,
+            scope::RESPONSES,
+        ],
         Role::Filter | Role::Key | Role::Batch | Role::Response | Role::Partial => {
             config.set_read_only();
             &[]

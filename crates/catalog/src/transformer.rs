@@ -24,7 +24,8 @@ use crate::json;
 use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
-use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
+use crate::origin::Origin;
+use crate::program::scope::{ENTRIES, EVENT, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
 
@@ -84,6 +85,8 @@ pub struct StepState {
     /// The step that runs next.
     step: usize,
     event: Value,
+    /// Null where no program looks at it.
+    record: Value,
     state: Value,
 }
 
@@ -102,6 +105,8 @@ pub struct Transformer {
     binding: Binding,
     /// Only of definitions that forward events: whether they go as lists.
     forwards_lists: bool,
+    /// Whether its programs look at `.record`.
+    wants_origin: bool,
     destination_names: Vec<String>,
     /// An event must pass all of them.
     filters: Vec<Arc<Program>>,
@@ -134,6 +139,7 @@ impl Transformer {
         Ok(Self {
             binding,
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
+            wants_origin: definition.wants_origin(),
             destination_names: destination_names.to_vec(),
             filters: program(Role::Filter, filter)?.into_iter().collect(),
             transform: program(Role::Transform, transform)?,
@@ -159,12 +165,17 @@ impl Transformer {
     }
 
     /// Plans one event. `has_integrations`: the log's flag; without it they are not looked for.
-    pub fn event(&mut self, event: &Bytes, has_integrations: bool) -> Planned {
-        self.try_event(event, has_integrations)
+    pub fn event(&mut self, event: &Bytes, has_integrations: bool, origin: Origin<'_>) -> Planned {
+        self.try_event(event, has_integrations, origin)
             .unwrap_or_else(Planned::from)
     }
 
-    fn try_event(&mut self, event: &Bytes, has_integrations: bool) -> Result<Planned, Refusal> {
+    fn try_event(
+        &mut self,
+        event: &Bytes,
+        has_integrations: bool,
+        origin: Origin<'_>,
+    ) -> Result<Planned, Refusal> {
         if has_integrations && events::switched_off(event, &self.destination_names) {
             return Err(Refusal::filtered(FilterReason::Integrations));
         }
@@ -205,6 +216,11 @@ impl Transformer {
             StepState {
                 step: 0,
                 event: tree,
+                record: if self.wants_origin {
+                    origin.to_value()
+                } else {
+                    Value::Null
+                },
                 state: Value::Null,
             },
             Vec::new(),
@@ -385,6 +401,7 @@ impl Transformer {
             let mut scope = Scope::Named(vec![
                 (EVENT, Slot::Change(&mut at.event)),
                 (SETTINGS, Slot::Read(&self.binding.settings)),
+                (RECORD, Slot::Read(&at.record)),
                 (STATE, Slot::Read(&at.state)),
                 (RESPONSES, Slot::Read(&answers)),
             ]);
@@ -397,6 +414,7 @@ impl Transformer {
             at = StepState {
                 step: at.step + 1,
                 event: kept,
+                record: at.record,
                 state,
             };
             if !requests.is_empty() {

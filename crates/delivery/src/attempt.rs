@@ -14,20 +14,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::{
-    Entry, Judged, LookUpKey, Planned, RequestPlan, Stamp, StepResponse, StepState, Transformer,
+    Entry, Judged, LookUpKey, Origin, Planned, RequestPlan, Sender, Stamp, StepResponse, StepState,
+    Transformer,
 };
 use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
+use store::LaneKind;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::http::Failed;
-use crate::http::request::{BadRequest, prepare};
-use crate::http::send::{Client, Reuse, Sent};
+use crate::http::request::BadRequest;
+use crate::http::send::{Reuse, Sent};
 use crate::lane::AttemptResult;
 use crate::message_id::message_id;
 use crate::plan::Plan;
+use crate::senders::Senders;
 use crate::tokens::{Asker, Held, Tokens};
 use crate::trial::{Exchange, Tap};
 
@@ -46,6 +49,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) lane: LaneId,
+    pub(crate) kind: LaneKind,
     pub(crate) plan: Arc<Plan>,
     pub(crate) jobs: Vec<Loaded>,
 }
@@ -109,9 +113,16 @@ impl Planning {
             units: Vec::new(),
             report: Report::default(),
         };
+        let lane = lane_name(attempt.kind);
         let mut groups: Vec<(Vec<Entry>, Vec<usize>)> = Vec::new();
         for (index, loaded) in attempt.jobs.iter().enumerate() {
-            match transformer.event(&loaded.event, loaded.has_integrations) {
+            let origin = Origin {
+                source: &attempt.plan.source,
+                connection: attempt.plan.connection.name.as_str(),
+                lane: &lane,
+                offset: loaded.job.offset.0,
+            };
+            match transformer.event(&loaded.event, loaded.has_integrations, origin) {
                 Planned::Entry(entry) => {
                     // Entries of one group go together; a batch rarely has more than one.
                     let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
@@ -189,6 +200,7 @@ impl Planning {
 
 /// What the requests of one unit have in common.
 struct Task<'a> {
+    sender: Sender,
     destination: DestinationId,
     message_id: &'a str,
     jobs: usize,
@@ -197,7 +209,7 @@ struct Task<'a> {
 
 /// Sends an attempt's requests.
 pub(crate) struct Runner {
-    pub(crate) client: Rc<Client>,
+    pub(crate) senders: Rc<Senders>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) transformer: Rc<RefCell<Transformer>>,
     pub(crate) response_bytes_kept: usize,
@@ -248,7 +260,9 @@ impl Runner {
     ) -> Judged {
         let first = unit.jobs.first().and_then(|index| attempt.jobs.get(*index));
         let message_id = first.and_then(|loaded| message_id(&loaded.event));
+        let sender = self.transformer.borrow().definition().sender();
         let task = Task {
+            sender,
             destination: attempt.plan.connection.destination,
             message_id: &message_id.unwrap_or_default(),
             jobs: unit.jobs.len(),
@@ -390,11 +404,11 @@ impl Runner {
             };
             let last = self.transformer.borrow().finish(&request, stamp);
             let seen = self.tap.as_ref().map(|_| last.clone());
-            let prepared = prepare(&last.method, last.url, last.headers, last.body)
-                .map_err(|problem| bad_request(report, &problem))?;
             let timeout = task.deadline.saturating_duration_since(Instant::now());
-            let sent = self.client.send(task.destination, prepared, reuse, timeout);
-            let sent = sent.await;
+            let sent = self
+                .senders
+                .send(task.sender, task.destination, last, reuse, timeout)
+                .await;
             if let (Some(tap), Some(seen)) = (&self.tap, seen) {
                 let exchange = Exchange::new(request.clone(), seen, task.message_id, &sent);
                 tap.borrow_mut().push(exchange);
@@ -425,6 +439,7 @@ impl Runner {
                 Err(JobResult::Failed(failure))
             }
             Sent::Stale => Err(JobResult::Failed(Failure::Indeterminate)),
+            Sent::BadRequest(problem) => Err(bad_request(report, &problem)),
         }
     }
 
@@ -451,7 +466,7 @@ impl Runner {
             }
         };
         let asker = Asker {
-            client: Rc::clone(&self.client),
+            client: Rc::clone(&self.senders.http),
             transformer: Rc::clone(&self.transformer),
             destination: task.destination,
         };
@@ -474,6 +489,15 @@ impl Runner {
                 Err(JobResult::Failed(failure))
             }
         }
+    }
+}
+
+/// As `.record.lane` of programs.
+fn lane_name(kind: LaneKind) -> Cow<'static, str> {
+    match kind {
+        LaneKind::Live => Cow::Borrowed(Origin::LIVE),
+        LaneKind::Replay { id, .. } => Cow::Owned(format!("replay-{id}")),
+        LaneKind::Redelivery => Cow::Borrowed(Origin::REDELIVERY),
     }
 }
 

@@ -8,6 +8,7 @@ use vrl::value::Value;
 
 pub(crate) const EVENT: &str = "event";
 pub(crate) const SETTINGS: &str = "settings";
+pub(crate) const RECORD: &str = "record";
 pub(crate) const STATE: &str = "state";
 pub(crate) const RESPONSES: &str = "responses";
 pub(crate) const ENTRIES: &str = "entries";

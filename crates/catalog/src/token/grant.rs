@@ -18,6 +18,7 @@ use crate::definition::{Definition, Grant, LoginBody, TokenSpec};
 use crate::encode;
 use crate::finish::FinalRequest;
 use crate::marks;
+use crate::options::SenderOptions;
 use crate::request::{Body, RequestPlan, check_header_value, strict_url};
 use crate::template::Template;
 
@@ -157,6 +158,7 @@ impl TokenGrant {
             url: self.place(binding),
             headers,
             body: body.into(),
+            options: SenderOptions::default(),
         };
         Ok(TokenRequest { plan, request })
     }

@@ -31,6 +31,7 @@ impl Shard {
         let attempt = Attempt {
             id,
             lane,
+            kind: known.kind,
             plan,
             jobs: Vec::with_capacity(jobs.len()),
         };
@@ -137,7 +138,7 @@ impl Shard {
         }
         self.in_flight += 1;
         let runner = Runner {
-            client: Rc::clone(&self.client),
+            senders: Rc::clone(&self.senders),
             tokens: Arc::clone(&self.tokens),
             transformer,
             response_bytes_kept: self.options.response_bytes_kept,

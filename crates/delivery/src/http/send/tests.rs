@@ -136,6 +136,7 @@ fn show(sent: &Sent) -> String {
         ),
         Sent::Failed(failed) => failed.failure.as_str().to_owned(),
         Sent::Stale => "stale".to_owned(),
+        Sent::BadRequest(problem) => problem.to_string(),
     }
 }
 
