@@ -46,10 +46,13 @@ pub(crate) enum Encoding {
     Ndjson,
     Text,
     Xml,
+    /// Texts that are lines already.
+    Lines,
+    Parquet,
 }
 
 impl Encoding {
-    pub(crate) const NAMES: &str = "json, form, multipart, ndjson, text or xml";
+    pub(crate) const NAMES: &str = "json, form, multipart, ndjson, lines, parquet, text or xml";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -59,6 +62,8 @@ impl Encoding {
             "ndjson" => Self::Ndjson,
             "text" => Self::Text,
             "xml" => Self::Xml,
+            "lines" => Self::Lines,
+            "parquet" => Self::Parquet,
             _ => return None,
         })
     }

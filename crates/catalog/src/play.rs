@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::columns;
 use crate::events::Identity;
 use crate::finish::{FinalRequest, Stamp};
 use crate::origin::Origin;
@@ -248,6 +249,10 @@ fn request_value(kind: &Body, request: &FinalRequest) -> Value {
     shown.insert("headers".to_owned(), headers.into());
     let body = match kind {
         Body::Empty => Value::Null,
+        Body::Parquet(file) => match columns::show(file.clone()) {
+            Ok(file) => json!({ "parquet": file }),
+            Err(problem) => problem.into(),
+        },
         Body::Ndjson(_) => text.lines().map(parsed).collect(),
         Body::Json(_) | Body::Event(_) | Body::Events(_) => parsed(&text),
         Body::Form(_) | Body::Multipart { .. } | Body::Text(_) | Body::Xml(_) => {

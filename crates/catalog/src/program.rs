@@ -37,7 +37,7 @@ pub(crate) enum Role {
     Event,
     /// also `.responses`, `.state`
     Step,
-    /// `.entries`, `.group`, `.settings`
+    /// `.entries`, `.first`, `.group`, `.settings`
     Batch,
     /// `.status`, `.headers`, `.body`
     Response,
@@ -261,6 +261,7 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         Role::Batch => {
             known.push((scope::ENTRIES, list(Kind::json())));
             known.push((scope::GROUP, Kind::bytes().or_null()));
+            known.push((scope::FIRST, Kind::json()));
         }
         Role::Response | Role::Partial => {
             known.push((scope::STATUS, Kind::integer()));

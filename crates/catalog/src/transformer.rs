@@ -25,7 +25,9 @@ use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
 use crate::origin::Origin;
-use crate::program::scope::{ENTRIES, EVENT, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot};
+use crate::program::scope::{
+    ENTRIES, EVENT, FIRST, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot,
+};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
 
@@ -62,6 +64,8 @@ impl Planned {
 pub struct Entry {
     pub(crate) value: Value,
     pub(crate) group: Option<String>,
+    /// What `batch.vrl` sees as `.first`, where this is the first entry of a batch.
+    first: Value,
     bytes: usize,
 }
 
@@ -295,6 +299,7 @@ impl Transformer {
                 bytes: event.len(),
                 value: Value::Bytes(event),
                 group: None,
+                first: Value::Null,
             }));
         }
         self.forward_body(Body::Event(event))
@@ -321,6 +326,7 @@ impl Transformer {
             headers: self.binding.headers.clone(),
             body,
             auth: true,
+            gzip: self.definition.gzip,
             cache_s: 0,
         };
         Ok(Planned::Send {
@@ -348,16 +354,20 @@ impl Transformer {
             return Err(bad_request("the definition has no batch.vrl".to_owned()));
         };
         let program = self.program(source)?;
+        let first = entries
+            .first()
+            .map_or(Value::Null, |entry| entry.first.clone());
         let entries = Value::Array(entries.into_iter().map(|entry| entry.value).collect());
         let group = group.map_or(Value::Null, Value::from);
         let mut scope = Scope::Named(vec![
             (ENTRIES, Slot::Read(&entries)),
             (SETTINGS, Slot::Read(&self.binding.settings)),
             (GROUP, Slot::Read(&group)),
+            (FIRST, Slot::Read(&first)),
         ]);
         let value = run(&program, &mut scope, &mut self.runtime)
             .map_err(|stop| Refusal::stopped("batch.vrl", stop))?;
-        match self.reply(value)? {
+        match self.reply(value, Some(&entries))? {
             reply::Reply::Requests { requests, .. } if requests.len() == 1 => Ok(Planned::Send {
                 requests,
                 then: None,
@@ -407,7 +417,7 @@ impl Transformer {
             ]);
             let value = run(&program, &mut scope, &mut self.runtime)
                 .map_err(|stop| Refusal::stopped(source.file(), stop))?;
-            let (requests, state) = match self.reply(value)? {
+            let (requests, state) = match self.reply(value, None)? {
                 reply::Reply::Entry(entry) => return Ok(Planned::Entry(entry)),
                 reply::Reply::Requests { requests, state } => (requests, state),
             };

@@ -34,6 +34,9 @@ use crate::senders::Senders;
 use crate::tokens::{Asker, Held, Tokens};
 use crate::trial::{Exchange, Tap};
 
+/// Events that are turned into requests at once: other lanes of the shard wait meanwhile.
+pub(crate) const PLANNED_AT_ONCE_MAX: usize = 64;
+
 /// The answer that says a token does not hold any more.
 const UNAUTHORIZED: u16 = 401;
 
@@ -107,44 +110,19 @@ pub(crate) struct Planning {
 impl Planning {
     /// Turns the jobs' events into requests. Runs programs, no I/O.
     pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
-        let count = attempt.jobs.len();
-        let mut planning = Self {
-            results: vec![None; count],
-            units: Vec::new(),
-            report: Report::default(),
-        };
-        let lane = lane_name(attempt.kind);
-        let mut groups: Vec<(Vec<Entry>, Vec<usize>)> = Vec::new();
-        for (index, loaded) in attempt.jobs.iter().enumerate() {
-            let origin = Origin {
-                source: &attempt.plan.source,
-                connection: attempt.plan.connection.name.as_str(),
-                lane: &lane,
-                offset: loaded.job.offset.0,
-            };
-            match transformer.event(&loaded.event, loaded.has_integrations, origin) {
-                Planned::Entry(entry) => {
-                    // Entries of one group go together; a batch rarely has more than one.
-                    let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
-                        entries
-                            .first()
-                            .is_some_and(|first| first.group() == entry.group())
-                    };
-                    match groups.iter_mut().find(same) {
-                        Some((entries, jobs)) => {
-                            entries.push(entry);
-                            jobs.push(index);
-                        }
-                        None => groups.push((vec![entry], vec![index])),
-                    }
-                }
-                planned => planning.add(planned, vec![index]),
-            }
+        let mut gathering = Gathering::of(attempt);
+        gathering.add(attempt, transformer, usize::MAX);
+        gathering.finish(transformer)
+    }
+
+    /// The same for many jobs, in parts, between which others have their turn.
+    pub(crate) async fn in_parts(attempt: &Attempt, transformer: &RefCell<Transformer>) -> Self {
+        let mut gathering = Gathering::of(attempt);
+        while gathering.next < attempt.jobs.len() {
+            gathering.add(attempt, &mut transformer.borrow_mut(), PLANNED_AT_ONCE_MAX);
+            tokio::task::yield_now().await;
         }
-        for (entries, jobs) in groups {
-            planning.add(transformer.batch(entries), jobs);
-        }
-        planning
+        gathering.finish(&mut transformer.borrow_mut())
     }
 
     fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
@@ -195,6 +173,79 @@ impl Planning {
             _ => Results::Each(self.results.into_iter().map(filled).collect()),
         };
         (results, self.report)
+    }
+}
+
+/// Planning under way: entries wait for others of their group.
+struct Gathering {
+    planning: Planning,
+    /// Of the job that is planned next.
+    next: usize,
+    lane: Cow<'static, str>,
+    groups: Vec<(Vec<Entry>, Vec<usize>)>,
+}
+
+impl Gathering {
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            planning: Planning {
+                results: vec![None; attempt.jobs.len()],
+                units: Vec::new(),
+                report: Report::default(),
+            },
+            next: 0,
+            lane: lane_name(attempt.kind),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Plans the next jobs, at most `max`.
+    fn add(&mut self, attempt: &Attempt, transformer: &mut Transformer, max: usize) {
+        for (index, loaded) in attempt.jobs.iter().enumerate().skip(self.next).take(max) {
+            self.next = index + 1;
+            let origin = Origin {
+                source: &attempt.plan.source,
+                connection: attempt.plan.connection.name.as_str(),
+                lane: &self.lane,
+                offset: loaded.job.offset.0,
+            };
+            match transformer.event(&loaded.event, loaded.has_integrations, origin) {
+                Planned::Entry(entry) => self.gather(entry, index),
+                planned => self.planning.add(planned, vec![index]),
+            }
+        }
+    }
+
+    /// Entries of one group go together; a batch rarely has more than one.
+    fn gather(&mut self, entry: Entry, index: usize) {
+        let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
+            entries
+                .first()
+                .is_some_and(|first| first.group() == entry.group())
+        };
+        match self.groups.iter_mut().find(same) {
+            Some((entries, jobs)) => {
+                entries.push(entry);
+                jobs.push(index);
+            }
+            None => self.groups.push((vec![entry], vec![index])),
+        }
+    }
+
+    fn finish(self, transformer: &mut Transformer) -> Planning {
+        let mut planning = self.planning;
+        for (entries, jobs) in self.groups {
+            match transformer.batch(entries) {
+                // One of them may be at fault, or they are too much together: the halves will tell.
+                Planned::Rejected(_, detail) if jobs.len() > 1 => {
+                    planning.report.detail = Cow::Owned(detail);
+                    let refused = Failure::BatchRefused { too_large: false };
+                    planning.settle(&jobs, |_| JobResult::Failed(refused));
+                }
+                planned => planning.add(planned, jobs),
+            }
+        }
+        planning
     }
 }
 

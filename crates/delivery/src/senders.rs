@@ -23,17 +23,26 @@ use tokio::time::Instant;
 
 use crate::http::request::prepare;
 use crate::http::send::{Client, Reuse, Sent};
+use crate::options::Options;
+
+pub mod object_storage;
+
+use object_storage::ObjectStorage;
 
 /// All senders of one shard.
 pub(crate) struct Senders {
     /// Also fetches tokens.
     pub(crate) http: Rc<Client>,
+    objects: ObjectStorage,
 }
 
 impl Senders {
-    pub(crate) fn new(http: Client) -> Self {
+    pub(crate) fn new(http: Client, options: &Options) -> Self {
         let http = Rc::new(http);
-        Self { http }
+        Self {
+            objects: ObjectStorage::new(Rc::clone(&http), &options.object_storage),
+            http,
+        }
     }
 
     /// Sends one request. Cancel safe: dropping the future gives up what it holds.
@@ -61,12 +70,13 @@ impl Senders {
             }
             // Its events never become requests.
             Sender::Blackhole => Sent::answer(200, ""),
-            Sender::ObjectStorage => Sent::answer(501, "not built yet"),
+            Sender::ObjectStorage => self.objects.send(destination, request, timeout).await,
         }
     }
 
     /// Closes what has been idle too long. To be called every few seconds.
     pub(crate) fn sweep(&self, now: Instant) {
         self.http.pool.sweep(now);
+        self.objects.sweep(now);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) const RECORD: &str = "record";
 pub(crate) const STATE: &str = "state";
 pub(crate) const RESPONSES: &str = "responses";
 pub(crate) const ENTRIES: &str = "entries";
+pub(crate) const FIRST: &str = "first";
 pub(crate) const GROUP: &str = "group";
 pub(crate) const STATUS: &str = "status";
 pub(crate) const HEADERS: &str = "headers";

@@ -134,6 +134,7 @@ impl TokenGrant {
             body: Body::Empty,
             auth: false,
             cache_s: 0,
+            gzip: false,
         };
         let mut headers = self.headers.clone();
         let form = |pairs: &[(String, String)]| {
@@ -158,6 +159,7 @@ impl TokenGrant {
             url: self.place(binding),
             headers,
             body: body.into(),
+            compress: false,
             options: SenderOptions::default(),
         };
         Ok(TokenRequest { plan, request })

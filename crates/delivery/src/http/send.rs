@@ -23,7 +23,7 @@ use super::pool::Pool;
 use super::request::{BadRequest, Place, Prepared};
 
 /// What a destination answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
