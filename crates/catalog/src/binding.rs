@@ -14,6 +14,7 @@ use crate::definition::{AuthSpec, Definition, Sender, SigV4Spec, TokenPlace, Tok
 use crate::encode;
 use crate::error::Error;
 use crate::marks;
+use crate::options::SenderOptions;
 use crate::request::{RequestPlan, check_header_value, header_name, strict_url};
 use crate::signature::{HmacHash, SigV4, SigningKeys};
 use crate::template::Template;
@@ -27,6 +28,8 @@ pub(crate) struct Binding {
     /// By the setting's index in the definition; `None` for one that is not set or is no secret.
     pub(crate) secrets: Vec<Option<Secret>>,
     hosts: Vec<HostRule>,
+    /// What the sender needs beside the request.
+    pub(crate) options: SenderOptions,
     pub(crate) method: String,
     /// Marked.
     pub(crate) url: Option<String>,
@@ -66,7 +69,8 @@ struct HostRule {
     /// Without the `*.`.
     host: String,
     subdomains: bool,
-    port: u16,
+    /// `None`: the scheme has no port that is known.
+    port: Option<u16>,
 }
 
 impl Binding {
@@ -81,6 +85,7 @@ impl Binding {
             settings: program_settings(definition, settings)?,
             secrets: secrets.collect(),
             hosts: Vec::new(),
+            options: SenderOptions::default(),
             method: "POST".to_owned(),
             url: None,
             headers: Vec::new(),
@@ -100,6 +105,7 @@ impl Binding {
             .and_then(|template| template.marked_url(settings));
         binding.headers = headers(definition, settings)?;
         binding.hosts = binding.host_rules(definition, settings)?;
+        binding.options = options(definition, settings);
         binding.auth = definition
             .auth
             .iter()
@@ -140,7 +146,8 @@ impl Binding {
                 ));
             };
             let url = strict_url(&self.reveal_lead(url)).map_err(|p| setting_error("url", &p))?;
-            return Ok(vec![host_rule_of(&url)]);
+            let rule = host_rule_of(&url, definition.sender);
+            return Ok(vec![rule.map_err(|p| setting_error("url", &p))?]);
         }
         let mut rules = Vec::new();
         for host in &definition.hosts {
@@ -148,7 +155,8 @@ impl Binding {
             let Some(text) = host.reveal(settings) else {
                 continue;
             };
-            rules.push(host_rule(&text).map_err(|problem| setting_error("hosts", &problem))?);
+            let rule = host_rule(&text, definition.sender);
+            rules.push(rule.map_err(|problem| setting_error("hosts", &problem))?);
         }
         Ok(rules)
     }
@@ -189,7 +197,7 @@ impl Binding {
         let allowed = self
             .hosts
             .iter()
-            .any(|rule| rule.scheme == url.scheme() && Some(rule.port) == port && rule.takes(host));
+            .any(|rule| rule.scheme == url.scheme() && rule.port == port && rule.takes(host));
         if !allowed {
             return Err(format!(
                 "{}://{} is none of the definition's hosts",
@@ -230,9 +238,15 @@ impl HostRule {
     }
 }
 
-fn host_rule(text: &str) -> Result<HostRule, String> {
+fn host_rule(text: &str, sender: Sender) -> Result<HostRule, String> {
     if text.contains("://") {
-        return strict_url(text).map(|url| host_rule_of(&url));
+        let url = strict_url(text)?;
+        // An operator's URL setting may have a path; a bucket's or a broker's name ends the host.
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none();
+        if sender != Sender::Http && !bare {
+            return Err(format!("{text:?} is no host"));
+        }
+        return host_rule_of(&url, sender);
     }
     let (subdomains, host) = match text.strip_prefix("*.") {
         Some(host) => (true, host),
@@ -245,17 +259,35 @@ fn host_rule(text: &str) -> Result<HostRule, String> {
     }
     Ok(HostRule {
         subdomains,
-        ..host_rule_of(&url)
+        ..host_rule_of(&url, sender)?
     })
 }
 
-fn host_rule_of(url: &Url) -> HostRule {
-    HostRule {
+/// # Errors
+/// The sender carries nothing to such a URL.
+fn host_rule_of(url: &Url, sender: Sender) -> Result<HostRule, String> {
+    if !sender.schemes().contains(&url.scheme()) {
+        return Err(format!(
+            "{}: is not for this sender: begin with {}://",
+            url.scheme(),
+            sender.schemes().join(":// or ")
+        ));
+    }
+    Ok(HostRule {
         scheme: url.scheme().to_owned(),
         host: url.host_str().unwrap_or_default().to_owned(),
         subdomains: false,
-        port: url.port_or_known_default().unwrap_or(0),
-    }
+        port: url.port_or_known_default(),
+    })
+}
+
+/// Without those that need a setting that is not set.
+fn options(definition: &Definition, settings: &CheckedSettings) -> SenderOptions {
+    let set = definition.options.iter().filter_map(|(name, template)| {
+        let value = template.reveal(settings)?;
+        Some((name.clone(), Secret::new(value)))
+    });
+    SenderOptions::new(set.collect())
 }
 
 /// Non-secret values with null for those that are not set, and `has_<name>` for secrets.

@@ -18,20 +18,13 @@ mod load;
 mod raw;
 #[cfg(test)]
 mod schema;
+mod sender;
 pub mod settings;
 
 pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
 pub use load::Folder;
+pub use sender::Sender;
 use settings::SettingSpec;
-
-/// Which of the few senders carries a destination's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sender {
-    Http,
-    /// Sends nothing, and everything is delivered.
-    Blackhole,
-}
 
 /// How a definition batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +46,13 @@ pub(crate) enum Encoding {
     Ndjson,
     Text,
     Xml,
+    /// Texts that are lines already.
+    Lines,
+    Parquet,
 }
 
 impl Encoding {
-    pub(crate) const NAMES: &str = "json, form, multipart, ndjson, text or xml";
+    pub(crate) const NAMES: &str = "json, form, multipart, ndjson, lines, parquet, text or xml";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -66,6 +62,8 @@ impl Encoding {
             "ndjson" => Self::Ndjson,
             "text" => Self::Text,
             "xml" => Self::Xml,
+            "lines" => Self::Lines,
+            "parquet" => Self::Parquet,
             _ => return None,
         })
     }
@@ -154,6 +152,8 @@ pub struct Definition {
     pub(crate) hosts: Vec<Template>,
     pub(crate) auth: Vec<AuthSpec>,
     pub(crate) request: RequestSpec,
+    /// What its sender needs beside a request.
+    pub(crate) options: Vec<(String, Template)>,
     pub(crate) batch: Option<BatchLimits>,
     /// The integer setting that says how many events a request may hold: below 2, none are batched.
     pub(crate) batch_setting: Option<String>,
@@ -270,6 +270,11 @@ impl Definition {
 
     pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {
         source.program(&self.settings)
+    }
+
+    /// Whether its event programs look at `.record`.
+    pub(crate) fn wants_origin(&self) -> bool {
+        self.steps.iter().any(|step| step.mentions(".record"))
     }
 
     /// Whether one of its programs has this word in it.

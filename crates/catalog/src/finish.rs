@@ -11,9 +11,10 @@ use flate2::write::GzEncoder;
 use model::Secret;
 
 use crate::binding::{Auth, Binding};
-use crate::definition::{Definition, TokenPlace};
+use crate::definition::{Definition, Sender, TokenPlace};
 use crate::encode;
 use crate::marks;
+use crate::options::SenderOptions;
 use crate::request::{Body, RequestPlan, append_query};
 use crate::signature;
 
@@ -28,7 +29,7 @@ pub struct Stamp<'a> {
     pub token: Option<&'a Secret>,
 }
 
-/// A request as it goes over the wire, secrets included: never log it.
+/// A request as its sender takes it, secrets included: never log it.
 ///
 /// Header values are UTF-8 without control characters, and may hold characters beyond ASCII: make
 /// them with `HeaderValue::from_bytes`, not `from_str`.
@@ -39,6 +40,11 @@ pub struct FinalRequest {
     /// Lower-case names; no `host`, no `content-length`.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// The sender compresses the body, where it keeps no other request waiting; never for HTTP, which
+    /// signs what it sends.
+    pub compress: bool,
+    /// What a sender other than HTTP needs beside.
+    pub options: SenderOptions,
 }
 
 impl fmt::Debug for FinalRequest {
@@ -89,7 +95,8 @@ pub(crate) fn finish(
     {
         headers.push(("content-type".to_owned(), kind.into_owned()));
     }
-    if definition.gzip && !body.is_empty() {
+    let compress = request.gzip && !body.is_empty();
+    if compress && definition.sender == Sender::Http {
         body = gzip(&body);
         headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
     }
@@ -104,6 +111,8 @@ pub(crate) fn finish(
         url,
         headers,
         body,
+        compress: compress && definition.sender != Sender::Http,
+        options: binding.options.clone(),
     };
     for auth in binding.auth.iter().filter(|_| request.auth) {
         add_auth(auth, &mut last, &id, token, stamp.now_unix_s);
@@ -119,13 +128,15 @@ fn final_body<'a>(secret: &impl Fn(usize) -> &'a str, body: &Body) -> Bytes {
             Body::Form(_) => encode::component(secret),
             Body::Xml(_) => encode::xml_text(secret),
             Body::Multipart { .. } | Body::Text(_) => secret.to_owned(),
-            Body::Empty | Body::Event(_) | Body::Events(_) => String::new(),
+            Body::Empty | Body::Event(_) | Body::Events(_) | Body::Parquet(_) => String::new(),
         }
     };
     match body {
         Body::Empty => Bytes::new(),
         // Event data holds no marks; the log's own bytes go out uncopied.
         Body::Event(bytes) | Body::Events(bytes) => bytes.clone(),
+        // No text: what looked like a mark in it would be none.
+        Body::Parquet(bytes) => bytes.clone(),
         marked => {
             let text = std::str::from_utf8(marked.bytes()).unwrap_or_default();
             match marks::expand(text, |index, _| escape(index)) {
@@ -145,7 +156,9 @@ fn json_escaped(text: &str) -> String {
         .to_owned()
 }
 
-fn gzip(body: &[u8]) -> Bytes {
+/// A body compressed, fast rather than small.
+#[must_use]
+pub fn gzip(body: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4 + 64), Compression::fast());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(body);
@@ -203,6 +216,7 @@ fn add_auth(
                 url,
                 headers,
                 body,
+                ..
             } = &*request;
             let signed = keys.sign(method, url, headers, body, now_unix_s);
             request.headers.extend(signed);

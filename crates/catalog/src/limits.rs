@@ -62,6 +62,10 @@ pub const PATH_SEGMENTS_MAX: usize = 32;
 
 /// The body of one request, and the entries of one batch.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Columns of a Parquet body.
+pub const PARQUET_COLUMNS_MAX: usize = 1_000;
+/// What an entry says of itself as a batch's first, as JSON.
+pub const FIRST_BYTES_MAX: usize = 4 * 1024;
 /// A request's URL.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
 /// One header's value.

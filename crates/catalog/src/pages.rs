@@ -118,7 +118,7 @@ fn at_a_glance(definition: &Definition) -> Vec<String> {
             definition.docs()
         ));
     }
-    if definition.sender() == Sender::Http {
+    if definition.sender() != Sender::Blackhole {
         let hosts: Vec<String> = match (definition.hosts.as_slice(), &definition.request.url) {
             ([], Some(url)) => vec![format!("`{url}`")],
             (hosts, _) => hosts.iter().map(|host| format!("`{host}`")).collect(),

@@ -10,8 +10,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::columns;
 use crate::events::Identity;
 use crate::finish::{FinalRequest, Stamp};
+use crate::origin::Origin;
 use crate::request::{Body, RequestPlan};
 use crate::transformer::{Entry, Planned, StepResponse, Transformer};
 
@@ -136,10 +138,10 @@ impl Run<'_> {
     fn events(&mut self, events: &[Bytes]) -> Outcome {
         let mut entries: Vec<(Entry, String)> = Vec::new();
         let mut refused = None;
-        for event in events {
+        for (index, event) in events.iter().enumerate() {
             let id = message_id(event);
             // The flag of the log is set where it matters: here every event is looked at.
-            let mut planned = self.transformer.event(event, true);
+            let mut planned = self.transformer.event(event, true, Origin::of_tool(index));
             loop {
                 match planned {
                     Planned::Send { requests, then } => {
@@ -247,6 +249,10 @@ fn request_value(kind: &Body, request: &FinalRequest) -> Value {
     shown.insert("headers".to_owned(), headers.into());
     let body = match kind {
         Body::Empty => Value::Null,
+        Body::Parquet(file) => match columns::show(file.clone()) {
+            Ok(file) => json!({ "parquet": file }),
+            Err(problem) => problem.into(),
+        },
         Body::Ndjson(_) => text.lines().map(parsed).collect(),
         Body::Json(_) | Body::Event(_) | Body::Events(_) => parsed(&text),
         Body::Form(_) | Body::Multipart { .. } | Body::Text(_) | Body::Xml(_) => {

@@ -33,11 +33,11 @@ pub use vet::vet;
 /// A program's part: what it sees, and what it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
-    /// `.event`, `.settings`
+    /// `.event`, `.record`, `.settings`
     Event,
     /// also `.responses`, `.state`
     Step,
-    /// `.entries`, `.group`, `.settings`
+    /// `.entries`, `.first`, `.group`, `.settings`
     Batch,
     /// `.status`, `.headers`, `.body`
     Response,
@@ -248,15 +248,20 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         Role::Filter | Role::Key | Role::Transform => {
             return ExternalEnv::new_with_kind(event(), Kind::object(Collection::empty()));
         }
-        Role::Event => known.push((scope::EVENT, event())),
+        Role::Event => {
+            known.push((scope::EVENT, event()));
+            known.push((scope::RECORD, record()));
+        }
         Role::Step => {
             known.push((scope::EVENT, event()));
+            known.push((scope::RECORD, record()));
             known.push((scope::STATE, Kind::json()));
             known.push((scope::RESPONSES, list(response())));
         }
         Role::Batch => {
             known.push((scope::ENTRIES, list(Kind::json())));
             known.push((scope::GROUP, Kind::bytes().or_null()));
+            known.push((scope::FIRST, Kind::json()));
         }
         Role::Response | Role::Partial => {
             known.push((scope::STATUS, Kind::integer()));
@@ -275,6 +280,15 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         root = root.with_known(name, kind);
     }
     ExternalEnv::new_with_kind(Kind::object(root), Kind::object(Collection::empty()))
+}
+
+fn record() -> Kind {
+    let fields: Collection<Field> = Collection::empty()
+        .with_known("source", Kind::bytes())
+        .with_known("connection", Kind::bytes())
+        .with_known("lane", Kind::bytes())
+        .with_known("offset", Kind::integer());
+    Kind::object(fields)
 }
 
 fn headers() -> Kind {
@@ -317,7 +331,12 @@ fn configuration(role: Role) -> CompileConfig {
     config.disable_unused_expression_check();
     let read_only: &[&str] = match role {
         Role::Transform => &[],
-        Role::Event | Role::Step => &[scope::SETTINGS, scope::STATE, scope::RESPONSES],
+        Role::Event | Role::Step => &[
+            scope::RECORD,
+            scope::SETTINGS,
+            scope::STATE,
+            scope::RESPONSES,
+        ],
         Role::Filter | Role::Key | Role::Batch | Role::Response | Role::Partial => {
             config.set_read_only();
             &[]

@@ -8,6 +8,7 @@ use url::Url;
 use vrl::value::{ObjectMap, Value};
 
 use crate::binding::Binding;
+use crate::columns;
 use crate::definition::{Definition, Encoding};
 use crate::encode::{self, scalar_text};
 use crate::json;
@@ -26,6 +27,7 @@ pub struct RequestPlan {
     pub(crate) body: Body,
     /// Whether the definition's `[auth]` is added.
     pub(crate) auth: bool,
+    pub(crate) gzip: bool,
     /// How long its answer may be used again, where it is a look-up; 0 is not at all.
     pub(crate) cache_s: u32,
 }
@@ -47,6 +49,8 @@ pub enum Body {
     },
     Text(Bytes),
     Xml(Bytes),
+    /// A file: never searched for marks.
+    Parquet(Bytes),
 }
 
 impl Body {
@@ -62,7 +66,8 @@ impl Body {
             | Self::Form(bytes)
             | Self::Multipart { bytes, .. }
             | Self::Text(bytes)
-            | Self::Xml(bytes) => bytes,
+            | Self::Xml(bytes)
+            | Self::Parquet(bytes) => bytes,
         }
     }
 
@@ -78,6 +83,7 @@ impl Body {
             }
             Self::Text(_) => "text/plain; charset=utf-8",
             Self::Xml(_) => "application/xml",
+            Self::Parquet(_) => "application/vnd.apache.parquet",
         }))
     }
 }
@@ -99,7 +105,7 @@ impl RequestPlan {
         let headers = self.headers.iter().map(|(_, value)| value.as_str());
         let body = match &self.body {
             // An event cannot spell a mark, and is not searched for one.
-            Body::Empty | Body::Event(_) | Body::Events(_) => "",
+            Body::Empty | Body::Event(_) | Body::Events(_) | Body::Parquet(_) => "",
             body => std::str::from_utf8(body.bytes()).unwrap_or_default(),
         };
         headers.chain([self.url.as_str(), body])
@@ -130,7 +136,8 @@ impl fmt::Debug for RequestPlan {
     }
 }
 
-/// Plans one request from a program's object, over the definition's defaults.
+/// Plans one request from a program's object, over the definition's defaults. `entries`: those of the
+/// batch that it is of.
 ///
 /// # Errors
 /// What is not allowed about it: the event is rejected as a bad request.
@@ -138,6 +145,7 @@ pub(crate) fn plan(
     binding: &Binding,
     definition: &Definition,
     mut asked: ObjectMap,
+    entries: Option<&Value>,
 ) -> Result<RequestPlan, String> {
     let method = match asked.remove("method") {
         None | Some(Value::Null) => binding.method.clone(),
@@ -170,24 +178,26 @@ pub(crate) fn plan(
         None | Some(Value::Null) => definition.encoding,
         Some(name) => encoding_of(&name)?,
     };
-    let body = match asked.remove("body") {
-        None | Some(Value::Null) => Body::Empty,
-        Some(value) => encode_body(encoding, &value, definition)?,
+    let whole_batch = flag("entries", asked.remove("entries"), false)?;
+    let body = match (asked.remove("body"), whole_batch) {
+        (None | Some(Value::Null), false) => Body::Empty,
+        (Some(value), false) => encode_body(encoding, &value, definition)?,
+        (None | Some(Value::Null), true) => {
+            let entries = entries.ok_or("entries: true is for batch.vrl: here is no batch")?;
+            encode_body(encoding, entries, definition)?
+        }
+        (Some(_), true) => return Err("a request has either body or entries: true".to_owned()),
     };
-    let auth = match asked.remove("auth") {
-        None | Some(Value::Null) => true,
-        Some(auth) => auth
-            .as_boolean()
-            .ok_or_else(|| format!("auth must be true or false, not {}", auth.kind_str()))?,
-    };
+    let gzip = flag("gzip", asked.remove("gzip"), definition.gzip)?;
+    let auth = flag("auth", asked.remove("auth"), true)?;
     let cache_s = match asked.remove("cache_s") {
         None | Some(Value::Null) => 0,
         Some(seconds) => cache_seconds(&seconds)?,
     };
     if let Some(key) = asked.keys().next() {
         return Err(format!(
-            "{:?} is no part of a request: use method, url, query, headers, body, encoding, auth, \
-             cache_s",
+            "{:?} is no part of a request: use method, url, query, headers, body, entries, \
+             encoding, gzip, auth, cache_s",
             key.as_str()
         ));
     }
@@ -198,6 +208,7 @@ pub(crate) fn plan(
         headers,
         body,
         auth,
+        gzip,
         cache_s,
     };
     binding.check_marks(&request)?;
@@ -209,6 +220,17 @@ fn text_of(what: &str, value: &Value) -> Result<String, String> {
         .to_str()
         .map(str::to_owned)
         .ok_or_else(|| format!("{what} must be a string, not {}", value.kind_str()))
+}
+
+fn flag(name: &str, value: Option<Value>, default: bool) -> Result<bool, String> {
+    match value {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Boolean(value)) => Ok(value),
+        Some(other) => Err(format!(
+            "{name} must be true or false, not {}",
+            other.kind_str()
+        )),
+    }
 }
 
 fn cache_seconds(value: &Value) -> Result<u32, String> {
@@ -331,13 +353,10 @@ fn encode_body(encoding: Encoding, value: &Value, definition: &Definition) -> Re
         Encoding::Multipart => multipart(value, definition),
         Encoding::Text => body_text("text", value).map(Body::Text),
         Encoding::Xml => body_text("xml", value).map(Body::Xml),
+        Encoding::Lines => lines(list("a lines", value)?),
+        Encoding::Parquet => columns::write(list("a parquet", value)?).map(Body::Parquet),
         Encoding::Ndjson => {
-            let Value::Array(items) = value else {
-                return Err(format!(
-                    "an ndjson body must be a list, not {}",
-                    value.kind_str()
-                ));
-            };
+            let items = list("an ndjson", value)?;
             let mut lines = Vec::new();
             for item in items {
                 lines.extend(body_json(item, BODY_BYTES_MAX.saturating_sub(lines.len()))?);
@@ -346,6 +365,46 @@ fn encode_body(encoding: Encoding, value: &Value, definition: &Definition) -> Re
             Ok(Body::Ndjson(lines.into()))
         }
     }
+}
+
+fn list<'a>(kind: &str, value: &'a Value) -> Result<&'a [Value], String> {
+    match value {
+        Value::Array(items) => Ok(items),
+        other => Err(format!(
+            "{kind} body must be a list, not {}",
+            other.kind_str()
+        )),
+    }
+}
+
+/// Texts that are lines of JSON already.
+fn lines(items: &[Value]) -> Result<Body, String> {
+    let bytes: usize = items
+        .iter()
+        .filter_map(Value::as_bytes)
+        .map(Bytes::len)
+        .sum();
+    let bytes = bytes + items.len();
+    if bytes > BODY_BYTES_MAX {
+        return Err(format!(
+            "the body has {bytes} bytes: the limit is {BODY_BYTES_MAX}"
+        ));
+    }
+    let mut lines = Vec::with_capacity(bytes);
+    for item in items {
+        match item.to_str() {
+            Some(line) if !line.contains(['\n', '\r']) => lines.extend_from_slice(line.as_bytes()),
+            Some(_) => return Err("an item of a lines body has a line break in it".to_owned()),
+            None => {
+                return Err(format!(
+                    "an item of a lines body must be a string, not {}",
+                    item.kind_str()
+                ));
+            }
+        }
+        lines.push(b'\n');
+    }
+    Ok(Body::Ndjson(lines.into()))
 }
 
 fn body_text(kind: &str, value: &Value) -> Result<Bytes, String> {

@@ -157,6 +157,8 @@ mod tests {
             url: "https://a.example/".to_owned(),
             headers: vec![("authorization".to_owned(), value.to_owned())],
             body: bytes::Bytes::new(),
+            compress: false,
+            options: Default::default(),
         };
         strike.learn(&request("Bearer fetched-token"), &request("Bearer tok"));
         let answer = json!({"echo": ["k-1 2", "?key=k-1%202"], "you": "fetched-token", "n": 1,

@@ -24,7 +24,10 @@ use crate::json;
 use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
-use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
+use crate::origin::Origin;
+use crate::program::scope::{
+    ENTRIES, EVENT, FIRST, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot,
+};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
 
@@ -61,6 +64,8 @@ impl Planned {
 pub struct Entry {
     pub(crate) value: Value,
     pub(crate) group: Option<String>,
+    /// What `batch.vrl` sees as `.first`, where this is the first entry of a batch.
+    first: Value,
     bytes: usize,
 }
 
@@ -84,6 +89,8 @@ pub struct StepState {
     /// The step that runs next.
     step: usize,
     event: Value,
+    /// Null where no program looks at it.
+    record: Value,
     state: Value,
 }
 
@@ -102,6 +109,10 @@ pub struct Transformer {
     binding: Binding,
     /// Only of definitions that forward events: whether they go as lists.
     forwards_lists: bool,
+    /// Whether its programs look at `.record`.
+    wants_origin: bool,
+    /// Where events' own bytes go: it is the same for all, so it is checked once.
+    forward_url: Result<String, String>,
     destination_names: Vec<String>,
     /// An event must pass all of them.
     filters: Vec<Arc<Program>>,
@@ -131,9 +142,15 @@ impl Transformer {
                 .transpose()
         };
         let batch = definition.batch_sized(|name| settings.values.get(name));
+        let forward_url = match &binding.url {
+            Some(url) => binding.check_url(url),
+            None => Err("the url needs a setting that is not set".to_owned()),
+        };
         Ok(Self {
             binding,
+            forward_url,
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
+            wants_origin: definition.wants_origin(),
             destination_names: destination_names.to_vec(),
             filters: program(Role::Filter, filter)?.into_iter().collect(),
             transform: program(Role::Transform, transform)?,
@@ -159,12 +176,17 @@ impl Transformer {
     }
 
     /// Plans one event. `has_integrations`: the log's flag; without it they are not looked for.
-    pub fn event(&mut self, event: &Bytes, has_integrations: bool) -> Planned {
-        self.try_event(event, has_integrations)
+    pub fn event(&mut self, event: &Bytes, has_integrations: bool, origin: Origin<'_>) -> Planned {
+        self.try_event(event, has_integrations, origin)
             .unwrap_or_else(Planned::from)
     }
 
-    fn try_event(&mut self, event: &Bytes, has_integrations: bool) -> Result<Planned, Refusal> {
+    fn try_event(
+        &mut self,
+        event: &Bytes,
+        has_integrations: bool,
+        origin: Origin<'_>,
+    ) -> Result<Planned, Refusal> {
         if has_integrations && events::switched_off(event, &self.destination_names) {
             return Err(Refusal::filtered(FilterReason::Integrations));
         }
@@ -205,6 +227,11 @@ impl Transformer {
             StepState {
                 step: 0,
                 event: tree,
+                record: if self.wants_origin {
+                    origin.to_value()
+                } else {
+                    Value::Null
+                },
                 state: Value::Null,
             },
             Vec::new(),
@@ -279,6 +306,7 @@ impl Transformer {
                 bytes: event.len(),
                 value: Value::Bytes(event),
                 group: None,
+                first: Value::Null,
             }));
         }
         self.forward_body(Body::Event(event))
@@ -297,14 +325,13 @@ impl Transformer {
     }
 
     fn forward_body(&self, body: Body) -> Result<Planned, Refusal> {
-        let no_url = || bad_request("the url needs a setting that is not set".to_owned());
-        let url = self.binding.url.as_deref().ok_or_else(no_url)?;
         let request = RequestPlan {
             method: self.binding.method.clone(),
-            url: self.binding.check_url(url).map_err(bad_request)?,
+            url: self.forward_url.clone().map_err(bad_request)?,
             headers: self.binding.headers.clone(),
             body,
             auth: true,
+            gzip: self.definition.gzip,
             cache_s: 0,
         };
         Ok(Planned::Send {
@@ -332,16 +359,20 @@ impl Transformer {
             return Err(bad_request("the definition has no batch.vrl".to_owned()));
         };
         let program = self.program(source)?;
+        let first = entries
+            .first()
+            .map_or(Value::Null, |entry| entry.first.clone());
         let entries = Value::Array(entries.into_iter().map(|entry| entry.value).collect());
         let group = group.map_or(Value::Null, Value::from);
         let mut scope = Scope::Named(vec![
             (ENTRIES, Slot::Read(&entries)),
             (SETTINGS, Slot::Read(&self.binding.settings)),
             (GROUP, Slot::Read(&group)),
+            (FIRST, Slot::Read(&first)),
         ]);
         let value = run(&program, &mut scope, &mut self.runtime)
             .map_err(|stop| Refusal::stopped("batch.vrl", stop))?;
-        match self.reply(value)? {
+        match self.reply(value, Some(&entries))? {
             reply::Reply::Requests { requests, .. } if requests.len() == 1 => Ok(Planned::Send {
                 requests,
                 then: None,
@@ -385,18 +416,20 @@ impl Transformer {
             let mut scope = Scope::Named(vec![
                 (EVENT, Slot::Change(&mut at.event)),
                 (SETTINGS, Slot::Read(&self.binding.settings)),
+                (RECORD, Slot::Read(&at.record)),
                 (STATE, Slot::Read(&at.state)),
                 (RESPONSES, Slot::Read(&answers)),
             ]);
             let value = run(&program, &mut scope, &mut self.runtime)
                 .map_err(|stop| Refusal::stopped(source.file(), stop))?;
-            let (requests, state) = match self.reply(value)? {
+            let (requests, state) = match self.reply(value, None)? {
                 reply::Reply::Entry(entry) => return Ok(Planned::Entry(entry)),
                 reply::Reply::Requests { requests, state } => (requests, state),
             };
             at = StepState {
                 step: at.step + 1,
                 event: kept,
+                record: at.record,
                 state,
             };
             if !requests.is_empty() {

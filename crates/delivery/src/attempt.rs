@@ -14,22 +14,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::{
-    Entry, Judged, LookUpKey, Planned, RequestPlan, Stamp, StepResponse, StepState, Transformer,
+    Entry, Judged, LookUpKey, Origin, Planned, RequestPlan, Sender, Stamp, StepResponse, StepState,
+    Transformer,
 };
 use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
+use store::LaneKind;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::http::Failed;
-use crate::http::request::{BadRequest, prepare};
-use crate::http::send::{Client, Reuse, Sent};
+use crate::http::request::BadRequest;
+use crate::http::send::{Reuse, Sent};
 use crate::lane::AttemptResult;
 use crate::message_id::message_id;
 use crate::plan::Plan;
+use crate::senders::Senders;
 use crate::tokens::{Asker, Held, Tokens};
 use crate::trial::{Exchange, Tap};
+
+/// Events that are turned into requests at once: other lanes of the shard wait meanwhile.
+pub(crate) const PLANNED_AT_ONCE_MAX: usize = 64;
 
 /// The answer that says a token does not hold any more.
 const UNAUTHORIZED: u16 = 401;
@@ -46,6 +52,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) lane: LaneId,
+    pub(crate) kind: LaneKind,
     pub(crate) plan: Arc<Plan>,
     pub(crate) jobs: Vec<Loaded>,
 }
@@ -103,37 +110,19 @@ pub(crate) struct Planning {
 impl Planning {
     /// Turns the jobs' events into requests. Runs programs, no I/O.
     pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
-        let count = attempt.jobs.len();
-        let mut planning = Self {
-            results: vec![None; count],
-            units: Vec::new(),
-            report: Report::default(),
-        };
-        let mut groups: Vec<(Vec<Entry>, Vec<usize>)> = Vec::new();
-        for (index, loaded) in attempt.jobs.iter().enumerate() {
-            match transformer.event(&loaded.event, loaded.has_integrations) {
-                Planned::Entry(entry) => {
-                    // Entries of one group go together; a batch rarely has more than one.
-                    let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
-                        entries
-                            .first()
-                            .is_some_and(|first| first.group() == entry.group())
-                    };
-                    match groups.iter_mut().find(same) {
-                        Some((entries, jobs)) => {
-                            entries.push(entry);
-                            jobs.push(index);
-                        }
-                        None => groups.push((vec![entry], vec![index])),
-                    }
-                }
-                planned => planning.add(planned, vec![index]),
-            }
+        let mut gathering = Gathering::of(attempt);
+        gathering.add(attempt, transformer, usize::MAX);
+        gathering.finish(transformer)
+    }
+
+    /// The same for many jobs, in parts, between which others have their turn.
+    pub(crate) async fn in_parts(attempt: &Attempt, transformer: &RefCell<Transformer>) -> Self {
+        let mut gathering = Gathering::of(attempt);
+        while gathering.next < attempt.jobs.len() {
+            gathering.add(attempt, &mut transformer.borrow_mut(), PLANNED_AT_ONCE_MAX);
+            tokio::task::yield_now().await;
         }
-        for (entries, jobs) in groups {
-            planning.add(transformer.batch(entries), jobs);
-        }
-        planning
+        gathering.finish(&mut transformer.borrow_mut())
     }
 
     fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
@@ -187,8 +176,82 @@ impl Planning {
     }
 }
 
+/// Planning under way: entries wait for others of their group.
+struct Gathering {
+    planning: Planning,
+    /// Of the job that is planned next.
+    next: usize,
+    lane: Cow<'static, str>,
+    groups: Vec<(Vec<Entry>, Vec<usize>)>,
+}
+
+impl Gathering {
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            planning: Planning {
+                results: vec![None; attempt.jobs.len()],
+                units: Vec::new(),
+                report: Report::default(),
+            },
+            next: 0,
+            lane: lane_name(attempt.kind),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Plans the next jobs, at most `max`.
+    fn add(&mut self, attempt: &Attempt, transformer: &mut Transformer, max: usize) {
+        for (index, loaded) in attempt.jobs.iter().enumerate().skip(self.next).take(max) {
+            self.next = index + 1;
+            let origin = Origin {
+                source: &attempt.plan.source,
+                connection: attempt.plan.connection.name.as_str(),
+                lane: &self.lane,
+                offset: loaded.job.offset.0,
+            };
+            match transformer.event(&loaded.event, loaded.has_integrations, origin) {
+                Planned::Entry(entry) => self.gather(entry, index),
+                planned => self.planning.add(planned, vec![index]),
+            }
+        }
+    }
+
+    /// Entries of one group go together; a batch rarely has more than one.
+    fn gather(&mut self, entry: Entry, index: usize) {
+        let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
+            entries
+                .first()
+                .is_some_and(|first| first.group() == entry.group())
+        };
+        match self.groups.iter_mut().find(same) {
+            Some((entries, jobs)) => {
+                entries.push(entry);
+                jobs.push(index);
+            }
+            None => self.groups.push((vec![entry], vec![index])),
+        }
+    }
+
+    fn finish(self, transformer: &mut Transformer) -> Planning {
+        let mut planning = self.planning;
+        for (entries, jobs) in self.groups {
+            match transformer.batch(entries) {
+                // One of them may be at fault, or they are too much together: the halves will tell.
+                Planned::Rejected(_, detail) if jobs.len() > 1 => {
+                    planning.report.detail = Cow::Owned(detail);
+                    let refused = Failure::BatchRefused { too_large: false };
+                    planning.settle(&jobs, |_| JobResult::Failed(refused));
+                }
+                planned => planning.add(planned, jobs),
+            }
+        }
+        planning
+    }
+}
+
 /// What the requests of one unit have in common.
 struct Task<'a> {
+    sender: Sender,
     destination: DestinationId,
     message_id: &'a str,
     jobs: usize,
@@ -197,7 +260,7 @@ struct Task<'a> {
 
 /// Sends an attempt's requests.
 pub(crate) struct Runner {
-    pub(crate) client: Rc<Client>,
+    pub(crate) senders: Rc<Senders>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) transformer: Rc<RefCell<Transformer>>,
     pub(crate) response_bytes_kept: usize,
@@ -248,7 +311,9 @@ impl Runner {
     ) -> Judged {
         let first = unit.jobs.first().and_then(|index| attempt.jobs.get(*index));
         let message_id = first.and_then(|loaded| message_id(&loaded.event));
+        let sender = self.transformer.borrow().definition().sender();
         let task = Task {
+            sender,
             destination: attempt.plan.connection.destination,
             message_id: &message_id.unwrap_or_default(),
             jobs: unit.jobs.len(),
@@ -281,7 +346,8 @@ impl Runner {
             ..
         } = unit;
         while let Some(state) = then {
-            let responses = match self.look_up(task, requests, report, used).await {
+            let looked_up = Box::pin(self.look_up(task, requests, report, used));
+            let responses = match looked_up.await {
                 Ok(responses) => responses,
                 Err(judged) => return judged,
             };
@@ -390,11 +456,11 @@ impl Runner {
             };
             let last = self.transformer.borrow().finish(&request, stamp);
             let seen = self.tap.as_ref().map(|_| last.clone());
-            let prepared = prepare(&last.method, last.url, last.headers, last.body)
-                .map_err(|problem| bad_request(report, &problem))?;
             let timeout = task.deadline.saturating_duration_since(Instant::now());
-            let sent = self.client.send(prepared, reuse, timeout);
-            let sent = sent.await;
+            let sent = self
+                .senders
+                .send(task.sender, task.destination, last, reuse, timeout)
+                .await;
             if let (Some(tap), Some(seen)) = (&self.tap, seen) {
                 let exchange = Exchange::new(request.clone(), seen, task.message_id, &sent);
                 tap.borrow_mut().push(exchange);
@@ -425,6 +491,7 @@ impl Runner {
                 Err(JobResult::Failed(failure))
             }
             Sent::Stale => Err(JobResult::Failed(Failure::Indeterminate)),
+            Sent::BadRequest(problem) => Err(bad_request(report, &problem)),
         }
     }
 
@@ -451,11 +518,11 @@ impl Runner {
             }
         };
         let asker = Asker {
-            client: Rc::clone(&self.client),
+            client: Rc::clone(&self.senders.http),
             transformer: Rc::clone(&self.transformer),
             destination: task.destination,
         };
-        let got = self.tokens.get(grant, asker, refused);
+        let got = Box::pin(self.tokens.get(grant, asker, refused));
         match tokio::time::timeout_at(task.deadline, got).await {
             Ok(Ok(held)) => Ok(Some(held)),
             Ok(Err(no)) => {
@@ -474,6 +541,15 @@ impl Runner {
                 Err(JobResult::Failed(failure))
             }
         }
+    }
+}
+
+/// As `.record.lane` of programs.
+fn lane_name(kind: LaneKind) -> Cow<'static, str> {
+    match kind {
+        LaneKind::Live => Cow::Borrowed(Origin::LIVE),
+        LaneKind::Replay { id, .. } => Cow::Owned(format!("replay-{id}")),
+        LaneKind::Redelivery => Cow::Borrowed(Origin::REDELIVERY),
     }
 }
 

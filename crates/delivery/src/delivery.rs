@@ -26,7 +26,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use begin::client;
+pub(crate) use begin::senders;
 pub use begin::start;
 
 /// Delivery at work. A handle: cloning it is cheap, and any thread may call it. Dropping the last

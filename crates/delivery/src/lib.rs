@@ -7,7 +7,7 @@
 //!   event log --growth---> | scheduler -> fetch, start, settle                  |
 //!   event log <--read----- |    | start                                         |
 //!   catalog  <--transform- |    v                                               |
-//!                          | attempt -> http (pool, egress guard) -> destination|
+//!                          | attempt -> senders (egress guard) ----> destination|
 //!                          |    | done                                          |
 //!                          |    v                                               |
 //!   store    <--commit---- | ledger: progress, dead letters, samples, counters  |
@@ -18,7 +18,7 @@
 //! destination that hangs costs its own slots. No socket is opened that the egress guard has not
 //! judged.
 //!
-//! Reading order: [`delivery`] (the handle), then `shard` and its parts, `attempt`, `tokens`, `ledger`;
+//! Reading order: [`delivery`] (the handle), then `shard` and its parts, `attempt`, `tokens`, `senders`, `ledger`;
 //! [`http`] stands apart and knows nothing of lanes; [`trial`] sends without one.
 
 mod answer;
@@ -33,6 +33,7 @@ mod message_id;
 pub mod options;
 mod plan;
 mod retention;
+pub mod senders;
 mod shard;
 mod tokens;
 pub mod trial;

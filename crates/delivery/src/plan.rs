@@ -59,12 +59,13 @@ impl Plan {
 
     /// A plan beside any registry: for a trial.
     pub(crate) fn alone(
+        source: &str,
         connection: Connection,
         destination: Destination,
         definition: Arc<Definition>,
     ) -> Self {
         Self {
-            source: connection.name.to_string(),
+            source: source.to_owned(),
             connection: Arc::new(connection),
             destination: Arc::new(destination),
             definition: Ok(definition),

@@ -27,10 +27,10 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::attempt::{Attempt, Done};
 use crate::clock::Clock;
-use crate::http::send::Client;
 use crate::lane::{Lane, LaneSpec, MinuteQueue};
 use crate::ledger::{Ledger, Notes, WriterDied};
 use crate::options::Options;
+use crate::senders::Senders;
 use crate::tokens::Tokens;
 
 mod command;
@@ -73,7 +73,7 @@ pub(crate) struct Shard {
     options: Arc<Options>,
     log: EventLog,
     store: Store,
-    client: Rc<Client>,
+    senders: Rc<Senders>,
     tokens: Arc<Tokens>,
     growth: GrowthReceiver,
     commands: mpsc::Receiver<Command>,
@@ -135,7 +135,7 @@ impl Inbox {
 
 impl Shard {
     /// The scheduler's options must be valid.
-    pub(crate) fn new(parts: Parts, client: Client) -> Self {
+    pub(crate) fn new(parts: Parts, senders: Senders) -> Self {
         let options = parts.options;
         let ledger = Ledger::new(
             parts.store.clone(),
@@ -145,7 +145,7 @@ impl Shard {
         let mut shard = Self {
             log: parts.log,
             store: parts.store,
-            client: Rc::new(client),
+            senders: Rc::new(senders),
             tokens: parts.tokens,
             growth: parts.growth,
             commands: parts.commands,
@@ -240,7 +240,7 @@ impl Shard {
         }
         if self.sweep_at <= now {
             self.sweep_at = now.plus(SWEEP_US);
-            self.client.pool.sweep(tokio::time::Instant::now());
+            self.senders.sweep(tokio::time::Instant::now());
             let idle_us = self.options.lane_idle_ms.saturating_mul(1_000);
             for lane in self.lanes.values_mut() {
                 if lane.transformer.is_some() && now.since(lane.used_at) > idle_us {

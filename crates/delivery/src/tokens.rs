@@ -248,6 +248,11 @@ impl Tokens {
                 let detail = "no token, the connection died".to_owned();
                 return Err(of_request(unsent(Failure::Indeterminate), detail, None));
             }
+            // What `prepare` refuses it has refused already.
+            Sent::BadRequest(bad) => {
+                let detail = format!("no token, {bad}");
+                return Err(of_request(Failure::Unauthorized, detail, None));
+            }
         };
         let judged = asker.transformer.borrow().judge_token(TokenAnswer {
             status: answer.status,

@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::{Definition, FinalRequest, RequestPlan};
+use catalog::{Definition, FinalRequest, Origin, RequestPlan};
 use model::{
     AttemptId, Connection, ConnectionId, Destination, DestinationId, JobResult, LaneId, Name,
     Offset, Settings, SourceId,
 };
 use scheduler::Job;
+use store::LaneKind;
 use tokio::runtime;
 use tokio::task::LocalSet;
 
 use crate::attempt::{Attempt, Loaded, Planning, Runner};
 use crate::clock::Clock;
-use crate::delivery::client;
+use crate::delivery::senders;
 use crate::error::Error;
 use crate::http::dial::tls_connector;
 use crate::http::send::Sent;
@@ -88,6 +89,7 @@ impl Exchange {
             }),
             Sent::Failed(failed) => Err(failed.detail.clone()),
             Sent::Stale => Err("an idle connection had died; sent once more".to_owned()),
+            Sent::BadRequest(problem) => Err(problem.to_string()),
         };
         Self {
             plan,
@@ -115,8 +117,9 @@ impl Trial {
         let attempt = Attempt {
             id: AttemptId(0),
             lane: LaneId(0),
+            kind: LaneKind::Live,
             plan,
-            jobs: events.into_iter().map(loaded).collect(),
+            jobs: (0..).zip(events).map(loaded).collect(),
         };
         let planning = Planning::of(&attempt, &mut transformer);
         let tap = Tap::default();
@@ -127,7 +130,7 @@ impl Trial {
         let local = LocalSet::new();
         let done = local.block_on(&runtime, async {
             let runner = Runner {
-                client: Rc::new(client(options, tls)),
+                senders: Rc::new(senders(options, tls)),
                 tokens: Arc::new(Tokens::new(None)),
                 transformer: Rc::new(RefCell::new(transformer)),
                 response_bytes_kept: options.response_bytes_kept,
@@ -146,10 +149,12 @@ impl Trial {
     }
 
     fn plan(&self) -> Result<Plan, Error> {
-        let name = Name::new("trial").map_err(|problem| Error::Trial(problem.to_string()))?;
+        let name =
+            |text: &str| Name::new(text).map_err(|problem| Error::Trial(problem.to_string()));
+        let tool = Origin::of_tool(0);
         let connection = Connection {
             id: ConnectionId(0),
-            name: name.clone(),
+            name: name(tool.connection)?,
             source: SourceId(0),
             destination: DestinationId(0),
             enabled: true,
@@ -159,19 +164,24 @@ impl Trial {
         };
         let destination = Destination {
             id: DestinationId(0),
-            name,
+            name: name("trial")?,
             definition: self.definition.id().to_owned(),
             enabled: true,
             settings: self.settings.clone(),
         };
         let definition = Arc::clone(&self.definition);
-        Ok(Plan::alone(connection, destination, definition))
+        Ok(Plan::alone(
+            tool.source,
+            connection,
+            destination,
+            definition,
+        ))
     }
 }
 
-fn loaded(event: Bytes) -> Loaded {
+fn loaded((index, event): (u64, Bytes)) -> Loaded {
     let job = Job {
-        offset: Offset::ZERO,
+        offset: Offset(index),
         bytes: u32::try_from(event.len()).unwrap_or(u32::MAX),
         attempt: 1,
     };

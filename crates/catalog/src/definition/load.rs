@@ -9,7 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::raw::{RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
-use super::settings::{SettingSpec, SettingType};
+use super::settings::{SettingSpec, SettingType, nearest};
 use super::{
     BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule, Sender,
 };
@@ -261,7 +261,7 @@ impl Loader<'_> {
             .iter()
             .map(|auth| self.auth(auth))
             .collect::<Result<Vec<_>, _>>()?;
-        let has_program = raw.payload == Payload::Program && raw.sender == Sender::Http;
+        let has_program = raw.payload == Payload::Program && raw.sender != Sender::Blackhole;
         Ok(Definition {
             id: self.folder.id.clone(),
             events: self.events(&raw)?,
@@ -269,6 +269,7 @@ impl Loader<'_> {
             hosts,
             auth: auth.into_iter().flatten().collect(),
             request: self.request(raw.request.as_ref())?,
+            options: self.options(&raw)?,
             steps: if has_program {
                 self.steps(&raw)?
             } else {
@@ -330,7 +331,17 @@ impl Loader<'_> {
                 "say where requests may go: hosts = [\"api.example.com\"], or [request] url";
             return Err(self.error(&top, problem));
         }
+        if raw.sender != Sender::Http && !raw.auth.0.is_empty() {
+            let problem =
+                "[auth] is for the sender http: others take keys and passwords in [options]";
+            return Err(self.error(&top, problem));
+        }
         if raw.payload == Payload::Event {
+            if !raw.sender.takes_events_as_they_are() {
+                let problem =
+                    "this sender needs payload = \"program\": each request a place of its own";
+                return Err(self.error(&top, problem));
+            }
             if !has_url {
                 return Err(self.error(&top, "payload = \"event\" needs [request] url"));
             }
@@ -404,6 +415,29 @@ impl Loader<'_> {
             headers,
             headers_setting: raw.headers_setting.clone(),
         })
+    }
+
+    fn options(&self, raw: &RawDefinition) -> Result<Vec<(String, Template)>, Error> {
+        let known = raw.sender.option_names();
+        let mut options = Vec::new();
+        for (name, value) in &raw.options {
+            if !known.contains(&name.as_str()) {
+                let problem = match (known, nearest(name, known.iter().copied())) {
+                    ([], _) => format!("[options] {name}: this sender has no options"),
+                    (_, Some(near)) => format!(
+                        "[options] {name}: this sender has no such option; did you mean {near}?"
+                    ),
+                    (known, None) => format!(
+                        "[options] {name}: this sender has no such option; it knows: {}",
+                        known.join(", ")
+                    ),
+                };
+                return Err(self.error(&value.span(), problem));
+            }
+            let template = self.template(&value.span(), value.get_ref())?;
+            options.push((name.clone(), template));
+        }
+        Ok(options)
     }
 
     fn batch(&self, spanned: &Spanned<RawBatch>) -> Result<BatchLimits, Error> {

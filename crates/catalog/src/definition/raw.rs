@@ -42,6 +42,8 @@ pub(super) struct RawDefinition {
     pub(super) auth: OneOrMany,
     #[serde(default)]
     pub(super) settings: BTreeMap<String, Spanned<RawSetting>>,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, Spanned<String>>,
     pub(super) request: Option<Spanned<RawRequest>>,
     pub(super) batch: Option<Spanned<RawBatch>>,
     #[serde(default)]

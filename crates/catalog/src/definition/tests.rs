@@ -43,7 +43,7 @@ fn mistakes_are_told_with_file_and_line() {
         "hostz = []",
         "null",
         expect![
-            "destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `cache_when`, `auth`, `settings`, `request`, `batch`, `response`, `partial`"
+            "destinations/test/destination.toml:3: unknown field `hostz`, expected one of `name`, `category`, `docs`, `sender`, `events`, `payload`, `body`, `gzip`, `retry_expiry`, `rate_limit_per_s`, `hosts`, `steps`, `steps_accept`, `cache_when`, `auth`, `settings`, `options`, `request`, `batch`, `response`, `partial`"
         ],
     );
     check(
@@ -96,6 +96,54 @@ fn mistakes_are_told_with_file_and_line() {
         "null",
         expect![
             "destinations/test/destination.toml:4: there is no batch.vrl beside destination.toml"
+        ],
+    );
+}
+
+const OBJECTS: &str = "sender = \"object_storage\"\nhosts = [\"s3://{{settings.bucket}}\"]\n\
+    [settings.bucket]\ntype = \"string\"\nhelp = \"h\"\n";
+
+#[test]
+fn mistakes_about_senders_are_told() {
+    check(OBJECTS, "null", expect!["fine"]);
+    check(
+        &format!("{OBJECTS}[options]\naws_regoin = \"eu\"\n"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:9: [options] aws_regoin: this sender has no such option; did you mean aws_region?"
+        ],
+    );
+    check(
+        &format!("{HOSTS}[options]\naws_region = \"eu\"\n"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:5: [options] aws_region: this sender has no options"
+        ],
+    );
+    check(
+        &format!("{OBJECTS}[auth]\nkind = \"bearer\"\ntoken = \"t\"\n"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:1: [auth] is for the sender http: others take keys and passwords in [options]"
+        ],
+    );
+    check(
+        "sender = \"object_storage\"\npayload = \"event\"\nhosts = [\"s3://b\"]",
+        "null",
+        expect![[
+            r#"destinations/test/destination.toml:1: this sender needs payload = "program": each request a place of its own"#
+        ]],
+    );
+    check(
+        HOSTS,
+        "{\"url\": .record.lane + to_string(.record.offset)}",
+        expect!["fine"],
+    );
+    check(
+        HOSTS,
+        ".record.lane = \"x\"\nnull",
+        expect![
+            "destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"
         ],
     );
 }

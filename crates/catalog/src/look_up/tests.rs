@@ -12,6 +12,7 @@ fn request(url: &str) -> RequestPlan {
         headers: vec![("a".to_owned(), "b".to_owned())],
         body: Body::Empty,
         auth: true,
+        gzip: false,
         cache_s: 60,
     }
 }

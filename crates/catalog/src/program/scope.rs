@@ -8,9 +8,11 @@ use vrl::value::Value;
 
 pub(crate) const EVENT: &str = "event";
 pub(crate) const SETTINGS: &str = "settings";
+pub(crate) const RECORD: &str = "record";
 pub(crate) const STATE: &str = "state";
 pub(crate) const RESPONSES: &str = "responses";
 pub(crate) const ENTRIES: &str = "entries";
+pub(crate) const FIRST: &str = "first";
 pub(crate) const GROUP: &str = "group";
 pub(crate) const STATUS: &str = "status";
 pub(crate) const HEADERS: &str = "headers";

@@ -27,7 +27,7 @@ fn check(asked: &str, expected: Expect) {
     let Value::Object(asked) = json::parse(asked.as_bytes()).unwrap() else {
         panic!()
     };
-    let told = match plan(&binding, &definition, asked) {
+    let told = match plan(&binding, &definition, asked, None) {
         Ok(request) => format!(
             "{} {} {:?} {}",
             request.method,

@@ -18,6 +18,7 @@ use crate::definition::{Definition, Grant, LoginBody, TokenSpec};
 use crate::encode;
 use crate::finish::FinalRequest;
 use crate::marks;
+use crate::options::SenderOptions;
 use crate::request::{Body, RequestPlan, check_header_value, strict_url};
 use crate::template::Template;
 
@@ -133,6 +134,7 @@ impl TokenGrant {
             body: Body::Empty,
             auth: false,
             cache_s: 0,
+            gzip: false,
         };
         let mut headers = self.headers.clone();
         let form = |pairs: &[(String, String)]| {
@@ -157,6 +159,8 @@ impl TokenGrant {
             url: self.place(binding),
             headers,
             body: body.into(),
+            compress: false,
+            options: SenderOptions::default(),
         };
         Ok(TokenRequest { plan, request })
     }

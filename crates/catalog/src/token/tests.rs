@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::definition::Folder;
 use crate::definition::tests::folder;
-use crate::{Planned, Stamp, Transformer};
+use crate::{Origin, Planned, Stamp, Transformer};
 
 const SETTINGS: &str = r#"
 name = "T"
@@ -99,7 +99,8 @@ fn all_set() -> Value {
 
 /// The one request of an event.
 fn planned(transformer: &mut Transformer) -> RequestPlan {
-    match transformer.event(&br#"{"type":"track"}"#.as_slice().into(), false) {
+    let event = br#"{"type":"track"}"#.as_slice().into();
+    match transformer.event(&event, false, Origin::of_tool(0)) {
         Planned::Send { mut requests, .. } => requests.remove(0),
         other => panic!("{other:?}"),
     }

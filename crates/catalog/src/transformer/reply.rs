@@ -6,7 +6,7 @@ use vrl::value::{ObjectMap, Value};
 use super::{Entry, Refusal, Transformer, bad_request};
 use crate::error::shorten;
 use crate::json;
-use crate::limits::{BODY_BYTES_MAX, DETAIL_BYTES_MAX, REQUESTS_MAX};
+use crate::limits::{BODY_BYTES_MAX, DETAIL_BYTES_MAX, FIRST_BYTES_MAX, REQUESTS_MAX};
 use crate::request;
 
 pub(super) enum Reply {
@@ -18,8 +18,8 @@ pub(super) enum Reply {
 }
 
 impl Transformer {
-    /// See "A program returns one of" in `docs/reference/destination.md`.
-    pub(super) fn reply(&self, value: Value) -> Result<Reply, Refusal> {
+    /// See "A program returns one of" in `docs/reference/destination.md`. `entries`: of a batch.
+    pub(super) fn reply(&self, value: Value, entries: Option<&Value>) -> Result<Reply, Refusal> {
         let mut map = match value {
             Value::Null => return Err(Refusal::filtered(FilterReason::Destination)),
             Value::Object(map) => map,
@@ -38,7 +38,7 @@ impl Transformer {
             return self.entry(value, map);
         }
         let Some(list) = map.remove("requests") else {
-            let request = self.request(map)?;
+            let request = self.request(map, entries)?;
             return Ok(Reply::Requests {
                 requests: vec![request],
                 state: Value::Null,
@@ -60,7 +60,7 @@ impl Transformer {
             return Err(bad_request(problem));
         }
         let requests = list.into_iter().map(|item| match item {
-            Value::Object(map) => self.request(map),
+            Value::Object(map) => self.request(map, entries),
             other => Err(bad_request(format!(
                 "a request is {}, not an object",
                 other.kind_str()
@@ -72,8 +72,12 @@ impl Transformer {
         })
     }
 
-    fn request(&self, map: ObjectMap) -> Result<request::RequestPlan, Refusal> {
-        request::plan(&self.binding, &self.definition, map).map_err(bad_request)
+    fn request(
+        &self,
+        map: ObjectMap,
+        entries: Option<&Value>,
+    ) -> Result<request::RequestPlan, Refusal> {
+        request::plan(&self.binding, &self.definition, map, entries).map_err(bad_request)
     }
 
     fn entry(&self, value: Value, mut map: ObjectMap) -> Result<Reply, Refusal> {
@@ -88,7 +92,10 @@ impl Transformer {
                 bad_request(format!("group must be a string, not {}", group.kind_str()))
             })?),
         };
-        only(map, "entry and group")?;
+        let first = map.remove("first").unwrap_or(Value::Null);
+        json::write(&first, FIRST_BYTES_MAX)
+            .map_err(|problem| bad_request(format!("first is {problem}")))?;
+        only(map, "entry, group and first")?;
         let bytes_max = usize::try_from(limits.bytes_max).unwrap_or(BODY_BYTES_MAX);
         let bytes = json::write(&value, bytes_max).map_err(|problem| {
             Refusal::rejected(RejectReason::TooLarge, format!("its entry is {problem}"))
@@ -96,6 +103,7 @@ impl Transformer {
         Ok(Reply::Entry(Entry {
             value,
             group,
+            first,
             bytes: bytes.len(),
         }))
     }

@@ -41,7 +41,11 @@ help = "h"
 "#;
 
 fn planned(transformer: &mut Transformer, event: &str) -> Planned {
-    transformer.event(&Bytes::copy_from_slice(event.as_bytes()), true)
+    transformer.event(
+        &Bytes::copy_from_slice(event.as_bytes()),
+        true,
+        Origin::of_tool(0),
+    )
 }
 
 fn sent(transformer: &mut Transformer, event: &str) -> FinalRequest {
@@ -233,7 +237,7 @@ fn an_events_own_bytes_go_out_untouched() {
     let Planned::Send {
         requests,
         then: None,
-    } = with.event(&event, false)
+    } = with.event(&event, false, Origin::of_tool(0))
     else {
         panic!()
     };
@@ -566,4 +570,90 @@ fn parts_and_xml_hold_secrets_and_are_the_same_in_every_process() {
         String::from_utf8_lossy(&request.body),
         "<k>k&amp;1</k><e>&lt;/e&gt;&lt;!&quot;&apos;\t</e>"
     );
+}
+
+const OBJECTS: &str = r#"
+name = "T"
+category = "t"
+sender = "object_storage"
+hosts = ["s3://{{settings.bucket}}"]
+[settings.bucket]
+type = "string"
+required = true
+help = "h"
+[settings.key]
+type = "string"
+secret = true
+help = "h"
+[settings.token]
+type = "string"
+secret = true
+help = "h"
+[options]
+aws_secret_access_key = "{{secret.key}}"
+aws_session_token = "{{secret.token}}"
+aws_region = "eu-{{settings.bucket}}"
+"#;
+
+fn objects(settings: serde_json::Value) -> Result<Transformer, Error> {
+    let program = r#"
+        name = .record.source + "-" + .record.connection + "-" + .record.lane
+        key = string(.event.at) ?? name + "-" + to_string(.record.offset)
+        {"method": "PUT", "url": "s3://" + .settings.bucket + "/" + key, "body": .event}
+    "#;
+    let files = [("destination.toml", OBJECTS), ("event.vrl", program)];
+    let definition = Arc::new(Definition::load(folder("test", &files)).unwrap());
+    let raw: model::Settings = serde_json::from_value(settings).unwrap();
+    let checked = definition.check_settings(&raw).unwrap();
+    Transformer::new(definition, checked, &[], None, None)
+}
+
+#[test]
+fn another_sender_gets_its_options_and_a_program_its_record() {
+    let mut transformer = objects(json!({"bucket": "b", "key": "very-secret"})).unwrap();
+    let request = sent(&mut transformer, "{}");
+    assert_eq!(request.url, "s3://b/source-connection-live-0");
+    let options: Vec<_> = request.options.iter().collect();
+    assert_eq!(
+        options,
+        [
+            ("aws_region", "eu-b"),
+            ("aws_secret_access_key", "very-secret")
+        ]
+    );
+    let shown = format!("{request:?} {:?}", request.options);
+    assert!(
+        !shown.contains("very-secret") && !shown.contains("eu-b"),
+        "{shown}"
+    );
+    let origin = Origin {
+        source: "web",
+        connection: "web-s3",
+        lane: "replay-7",
+        offset: 42,
+    };
+    let Planned::Send { requests, .. } = transformer.event(&"{}".into(), false, origin) else {
+        panic!("no request");
+    };
+    let request = transformer.finish(&requests[0], stamp("m", 0));
+    assert_eq!(request.url, "s3://b/web-web-s3-replay-7-42");
+}
+
+#[test]
+fn another_senders_requests_stay_in_their_bucket() {
+    let mut transformer = objects(json!({"bucket": "b"})).unwrap();
+    for at in ["../x", "a/../../x", "%2e%2e/x", "a\\..\\x"] {
+        let event = json!({ "at": at }).to_string();
+        assert!(
+            matches!(
+                planned(&mut transformer, &event),
+                Planned::Rejected(RejectReason::BadRequest, _)
+            ),
+            "{at}"
+        );
+    }
+    // The bucket's own characters end no host: what is no host is refused before anything is sent.
+    for bucket in ["b/../c", "b@c", "b?c", "b c", "b/c"] {
+        assert!(objects(json!({ "bucket": bucket })).is_err(), "{bucket}");
+    }
 }

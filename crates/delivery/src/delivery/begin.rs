@@ -26,6 +26,7 @@ use crate::lane::LaneSpec;
 use crate::options::Options;
 use crate::plan::{Plans, plans};
 use crate::retention::Retention;
+use crate::senders::Senders;
 use crate::shard::{Parts, Shard};
 use crate::tokens::Tokens;
 
@@ -219,8 +220,8 @@ fn thread(index: usize, parts: Parts, tls: TlsConnector) -> Result<JoinHandle<()
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 tokio::task::spawn_local(tick(parts.options.on_tick));
-                let client = client(&parts.options, tls);
-                Shard::new(parts, client).run().await;
+                let senders = senders(&parts.options, tls);
+                Shard::new(parts, senders).run().await;
             });
             drop(local);
             // A read that hangs must not keep the process from ending.
@@ -237,7 +238,7 @@ async fn tick(on_tick: fn()) {
     }
 }
 
-pub(crate) fn client(options: &Options, tls: TlsConnector) -> Client {
+pub(crate) fn senders(options: &Options, tls: TlsConnector) -> Senders {
     let dialer = Dialer {
         egress: Arc::new(options.egress.clone()),
         resolver: Resolver::new(&options.resolver),
@@ -245,9 +246,10 @@ pub(crate) fn client(options: &Options, tls: TlsConnector) -> Client {
         options: options.dial.clone(),
     };
     let pool = Pool::new(options.pool.clone());
-    Client {
+    let http = Client {
         dialer,
         pool,
         response_bytes_max: options.response_bytes_max,
-    }
+    };
+    Senders::new(http, options)
 }

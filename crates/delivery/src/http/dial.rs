@@ -99,6 +99,16 @@ pub enum Phase {
     Reading { status: u16 },
 }
 
+/// Where a connection goes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    /// As it was written.
+    host: &'a str,
+    port: u16,
+    /// Nothing is said before it is encrypted.
+    tls: bool,
+}
+
 impl Dialer {
     /// Opens a connection to `place`; tells `phase` as it goes. Cancel safe: dropping the future
     /// closes what was opened.
@@ -109,21 +119,12 @@ impl Dialer {
         let host = place
             .host()
             .map_err(|error| Failed::new(Failure::Dns, error.to_string()))?;
-        phase(Phase::Resolving);
-        let addresses = match (literal(&host), &host) {
-            (Some(ip), _) => vec![ip],
-            (None, Host::Domain(name)) => self.resolver.lookup(name).await?,
-            (None, _) => Vec::new(),
+        let target = Target {
+            host: place.authority.host(),
+            port: place.port(),
+            tls: place.tls,
         };
-        phase(Phase::Connecting);
-        let stream = self.connect(&addresses, place).await?;
-        // The kernel knows best whom we reached.
-        let peer = stream
-            .peer_addr()
-            .map_err(|e| Failed::connecting(&e, place.authority.host()))?;
-        self.judge(peer, place)?;
-        // A request is one write: waiting for more only adds delay. A failure costs latency alone.
-        let _ = stream.set_nodelay(true);
+        let stream = self.reach(&host, target, phase).await?;
         let transport = if place.tls {
             Transport::Tls(Box::new(self.handshake(stream, &host).await?))
         } else {
@@ -132,25 +133,60 @@ impl Dialer {
         self.link(transport).await
     }
 
-    fn judge(&self, address: SocketAddr, place: &Place) -> Result<(), Failed> {
-        self.egress.judge(address, place.tls).map_err(|refusal| {
-            tracing::warn!(host = place.authority.host(), %address, %refusal, "egress blocked");
-            Failed::new(
-                Failure::Blocked,
-                format!("{}: {refusal}", place.authority.host()),
-            )
+    /// Opens a plain connection for what is not HTTP. `tls`: whether the caller lets nothing over it
+    /// but its own handshake before it is encrypted; without it, only addresses that are allowed
+    /// plain are dialled. Cancel safe.
+    ///
+    /// # Errors
+    /// No connection.
+    pub async fn dial_tcp(&self, host: &str, port: u16, tls: bool) -> Result<TcpStream, Failed> {
+        let parsed = Host::parse(host)
+            .map_err(|error| Failed::new(Failure::Dns, format!("{host}: {error}")))?;
+        self.reach(&parsed, Target { host, port, tls }, &|_| {})
+            .await
+    }
+
+    async fn reach(
+        &self,
+        host: &Host,
+        target: Target<'_>,
+        phase: &dyn Fn(Phase),
+    ) -> Result<TcpStream, Failed> {
+        phase(Phase::Resolving);
+        let addresses = match (literal(host), host) {
+            (Some(ip), _) => vec![ip],
+            (None, Host::Domain(name)) => self.resolver.lookup(name).await?,
+            (None, _) => Vec::new(),
+        };
+        phase(Phase::Connecting);
+        let stream = self.connect(&addresses, target).await?;
+        // The kernel knows best whom we reached.
+        let peer = stream
+            .peer_addr()
+            .map_err(|e| Failed::connecting(&e, target.host))?;
+        self.judge(peer, target)?;
+        // A request is one write: waiting for more only adds delay. A failure costs latency alone.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    fn judge(&self, address: SocketAddr, target: Target<'_>) -> Result<(), Failed> {
+        let host = target.host;
+        self.egress.judge(address, target.tls).map_err(|refusal| {
+            tracing::warn!(host, %address, %refusal, "egress blocked");
+            Failed::new(Failure::Blocked, format!("{host}: {refusal}"))
         })
     }
 
     /// Tries each allowed address in turn. Each gets a fair share of what time is left, so that
     /// one that swallows packets does not use up the time of those behind it.
-    async fn connect(&self, addresses: &[IpAddr], place: &Place) -> Result<TcpStream, Failed> {
-        let host = place.authority.host();
+    async fn connect(&self, addresses: &[IpAddr], target: Target<'_>) -> Result<TcpStream, Failed> {
+        let host = target.host;
         let mut last = Failed::new(Failure::NoSuchHost, format!("{host} has no address"));
         let mut allowed = Vec::with_capacity(addresses.len());
         for ip in addresses {
-            let address = SocketAddr::new(*ip, place.port());
-            match self.judge(address, place) {
+            let address = SocketAddr::new(*ip, target.port);
+            match self.judge(address, target) {
                 Ok(()) => allowed.push(address),
                 Err(refused) => last = refused,
             }

@@ -20,10 +20,10 @@ use tokio::time::Instant;
 use super::Failed;
 use super::dial::{Dialer, Link, Phase};
 use super::pool::Pool;
-use super::request::{Place, Prepared};
+use super::request::{BadRequest, Place, Prepared};
 
 /// What a destination answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -41,6 +41,21 @@ pub enum Sent {
     /// A connection that had been idle died before any byte of an answer: most likely the other
     /// side closed it while the request was on its way. Send once more at once, without reuse.
     Stale,
+    /// It is no request that may be sent: the definition's fault, or the event's.
+    BadRequest(BadRequest),
+}
+
+impl Sent {
+    /// What a service without HTTP said, told as the status that means the same.
+    #[must_use]
+    pub fn answer(status: u16, text: impl Into<Bytes>) -> Self {
+        Self::Answered(Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: text.into(),
+            truncated: false,
+        })
+    }
 }
 
 /// Whether an idle connection may be used.
@@ -84,7 +99,8 @@ impl Client {
         let reused = idle.is_some();
         let mut link = match idle {
             Some(link) => link,
-            None => match self.dialer.dial(&place, &|now| phase.set(now)).await {
+            // Boxed, here and elsewhere: an attempt should not carry the room of what is rare.
+            None => match Box::pin(self.dialer.dial(&place, &|now| phase.set(now))).await {
                 Ok(link) => link,
                 Err(failed) => return Sent::Failed(failed),
             },

@@ -9,7 +9,7 @@ use scheduler::{Input, Job, JobList, Results};
 use store::{LaneKind, Store};
 
 use super::{Event, Shard};
-use crate::attempt::{Attempt, Done, Loaded, Planning, Report, Runner};
+use crate::attempt::{Attempt, Done, Loaded, PLANNED_AT_ONCE_MAX, Planning, Report, Runner};
 use crate::clock::Clock;
 use crate::lane::AttemptResult;
 
@@ -31,6 +31,7 @@ impl Shard {
         let attempt = Attempt {
             id,
             lane,
+            kind: known.kind,
             plan,
             jobs: Vec::with_capacity(jobs.len()),
         };
@@ -130,14 +131,18 @@ impl Shard {
                 return self.ended(done(attempt, results, report));
             }
         };
-        let planning = Planning::of(&attempt, &mut transformer.borrow_mut());
-        if planning.units.is_empty() {
-            let (results, report) = planning.into_results();
-            return self.ended(done(attempt, results, report));
-        }
+        let few = attempt.jobs.len() <= PLANNED_AT_ONCE_MAX;
+        let planned = few.then(|| Planning::of(&attempt, &mut transformer.borrow_mut()));
+        let planned = match planned {
+            Some(planning) if planning.units.is_empty() => {
+                let (results, report) = planning.into_results();
+                return self.ended(done(attempt, results, report));
+            }
+            planned => planned,
+        };
         self.in_flight += 1;
         let runner = Runner {
-            client: Rc::clone(&self.client),
+            senders: Rc::clone(&self.senders),
             tokens: Arc::clone(&self.tokens),
             transformer,
             response_bytes_kept: self.options.response_bytes_kept,
@@ -145,6 +150,10 @@ impl Shard {
         };
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
+            let planning = match planned {
+                Some(planning) => planning,
+                None => Planning::in_parts(&attempt, &runner.transformer).await,
+            };
             let done = runner.run(attempt, planning).await;
             inbox.push(Event::Done(Box::new(done)));
         });

@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod house;
 mod isolation;
+mod objects;
 mod peer;
 mod sdk;
 mod steering;

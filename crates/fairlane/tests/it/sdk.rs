@@ -262,7 +262,7 @@ fn sources() -> PathBuf {
 }
 
 /// Where packages are installed: kept between runs.
-fn installed(name: &str) -> PathBuf {
+pub fn installed(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/sdk")
         .join(name);
@@ -271,7 +271,7 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// Runs a command to its end; `Err` says why there is nothing to test with.
-fn run(command: &mut Command) -> Result<(), String> {
+pub fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}");
     let output = command
         .stdin(Stdio::null())

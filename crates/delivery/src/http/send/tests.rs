@@ -132,6 +132,7 @@ fn show(sent: &Sent) -> String {
         ),
         Sent::Failed(failed) => failed.failure.as_str().to_owned(),
         Sent::Stale => "stale".to_owned(),
+        Sent::BadRequest(problem) => problem.to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use catalog::{Definition, Planned, Stamp, Transformer, event_cases};
+use catalog::{Definition, Origin, Planned, Stamp, Transformer, event_cases};
 use model::Secret;
 use serde_json::json;
 
@@ -134,7 +134,7 @@ fn measure_event(transformer: &mut Transformer, event: &Bytes, rounds: u32) -> O
     let mut times = Vec::new();
     for _ in 0..rounds {
         let started = Instant::now();
-        match transformer.event(event, false) {
+        match transformer.event(event, false, Origin::of_tool(0)) {
             Planned::Send { requests, .. } if !requests.is_empty() => {
                 for request in &requests {
                     black_box(transformer.finish(request, stamp));

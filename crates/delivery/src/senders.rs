@@ -1,0 +1,85 @@
+//! Senders: who carries a finished request to its service. A definition names one of them.
+//!
+//! ```text
+//!   attempt -- FinalRequest --> Senders
+//!                                 |- http             almost everything
+//!                                 '- object_storage   S3, Google Cloud Storage, Azure, a directory
+//!                                        |
+//!                                        '--> Sent: an answer with a status as HTTP has it, or how it failed
+//! ```
+//!
+//! What a service without HTTP says is told as the HTTP status that means the same: so rules of
+//! responses, holds, the breaker, samples and metrics need to know nothing of senders.
+//!
+//! One for each shard, on its thread, without locks. All that is dialled goes through
+//! [`crate::http::dial::Dialer`], which asks the egress guard.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use catalog::{FinalRequest, Sender};
+use model::DestinationId;
+use tokio::time::Instant;
+
+use crate::http::request::prepare;
+use crate::http::send::{Client, Reuse, Sent};
+use crate::options::Options;
+
+pub mod object_storage;
+
+use object_storage::ObjectStorage;
+
+/// All senders of one shard.
+pub(crate) struct Senders {
+    /// Also fetches tokens.
+    pub(crate) http: Rc<Client>,
+    objects: ObjectStorage,
+}
+
+impl Senders {
+    pub(crate) fn new(http: Client, options: &Options) -> Self {
+        let http = Rc::new(http);
+        Self {
+            objects: ObjectStorage::new(Rc::clone(&http), &options.object_storage),
+            http,
+        }
+    }
+
+    /// Sends one request. Cancel safe: dropping the future gives up what it holds.
+    pub(crate) async fn send(
+        &self,
+        sender: Sender,
+        destination: DestinationId,
+        request: FinalRequest,
+        reuse: Reuse,
+        timeout: Duration,
+    ) -> Sent {
+        match sender {
+            Sender::Http => {
+                let FinalRequest {
+                    method,
+                    url,
+                    headers,
+                    body,
+                    ..
+                } = request;
+                match prepare(&method, url, headers, body) {
+                    Ok(prepared) => self.http.send(prepared, reuse, timeout).await,
+                    Err(problem) => Sent::BadRequest(problem),
+                }
+            }
+            // Its events never become requests.
+            Sender::Blackhole => Sent::answer(200, ""),
+            // Boxed, as the common attempt should not carry the room that the rare one needs.
+            Sender::ObjectStorage => {
+                Box::pin(self.objects.send(destination, request, timeout)).await
+            }
+        }
+    }
+
+    /// Closes what has been idle too long. To be called every few seconds.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.http.pool.sweep(now);
+        self.objects.sweep(now);
+    }
+}
