@@ -6,6 +6,7 @@ use crate::http::dial::DialOptions;
 use crate::http::egress::EgressPolicy;
 use crate::http::pool::PoolOptions;
 use crate::http::resolver::ResolverOptions;
+use crate::senders::postgres::PostgresOptions;
 
 /// One attempt, from the name's lookup to the last byte of the answer.
 pub const ATTEMPT_TIMEOUT_MS: u64 = 30_000;
@@ -74,6 +75,7 @@ pub struct Options {
     pub dial: DialOptions,
     pub pool: PoolOptions,
     pub resolver: ResolverOptions,
+    pub postgres: PostgresOptions,
     /// The scheduler's own limits. Its `in_flight_max` and `in_flight_bytes_max` are set from
     /// those above, divided among the shards.
     pub scheduler: scheduler::Options,
@@ -107,6 +109,7 @@ impl Default for Options {
             dial: DialOptions::default(),
             pool: PoolOptions::default(),
             resolver: ResolverOptions::default(),
+            postgres: PostgresOptions::default(),
             scheduler: scheduler::Options::default(),
             on_tick: || {},
             on_fatal: abort,

@@ -3,7 +3,8 @@
 //! ```text
 //!   attempt -- FinalRequest --> Senders
 //!                                 |- http             almost everything
-//!                                 '- object_storage   S3, Google Cloud Storage, Azure, a directory
+//!                                 |- object_storage   S3, Google Cloud Storage, Azure, a directory
+//!                                 '- postgres         rows into PostgreSQL
 //!                                        |
 //!                                        '--> Sent: an answer with a status as HTTP has it, or how it failed
 //! ```
@@ -23,17 +24,24 @@ use tokio::time::Instant;
 
 use crate::http::request::prepare;
 use crate::http::send::{Client, Reuse, Sent};
+use crate::options::Options;
+
+pub mod postgres;
+
+use postgres::Postgres;
 
 /// All senders of one shard.
 pub(crate) struct Senders {
     /// Also fetches tokens.
     pub(crate) http: Rc<Client>,
+    postgres: Postgres,
 }
 
 impl Senders {
-    pub(crate) fn new(http: Client) -> Self {
+    pub(crate) fn new(http: Client, options: &Options) -> Self {
         let http = Rc::new(http);
-        Self { http }
+        let postgres = Postgres::new(Rc::clone(&http), options.postgres.clone());
+        Self { http, postgres }
     }
 
     /// Sends one request. Cancel safe: dropping the future gives up what it holds.
@@ -62,11 +70,17 @@ impl Senders {
             // Its events never become requests.
             Sender::Blackhole => Sent::answer(200, ""),
             Sender::ObjectStorage => Sent::answer(501, "not built yet"),
+            Sender::Postgres => {
+                self.postgres
+                    .send(destination, request, reuse, timeout)
+                    .await
+            }
         }
     }
 
     /// Closes what has been idle too long. To be called every few seconds.
     pub(crate) fn sweep(&self, now: Instant) {
         self.http.pool.sweep(now);
+        self.postgres.sweep(now);
     }
 }

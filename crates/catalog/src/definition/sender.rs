@@ -9,6 +9,8 @@ pub enum Sender {
     Blackhole,
     /// Puts each request's body as an object: S3, Google Cloud Storage, Azure, a local directory.
     ObjectStorage,
+    /// Writes each request's body, a list of rows, to PostgreSQL.
+    Postgres,
 }
 
 impl Sender {
@@ -18,6 +20,7 @@ impl Sender {
             Self::Http => &["http", "https"],
             Self::Blackhole => &[],
             Self::ObjectStorage => &["s3", "gs", "az", "file"],
+            Self::Postgres => &["postgres"],
         }
     }
 
@@ -39,6 +42,14 @@ impl Sender {
                 "directory",
                 "google_service_account",
             ],
+            Self::Postgres => &[
+                "ca_certificate",
+                "columns_max",
+                "password",
+                "ssl_mode",
+                "tables_max",
+                "user",
+            ],
         }
     }
 
@@ -48,6 +59,8 @@ impl Sender {
             Self::Http | Self::Blackhole => true,
             // Every event would overwrite the one before it.
             Self::ObjectStorage => false,
+            // Rows are not events.
+            Self::Postgres => false,
         }
     }
 }

@@ -246,9 +246,10 @@ pub(crate) fn senders(options: &Options, tls: TlsConnector) -> Senders {
         options: options.dial.clone(),
     };
     let pool = Pool::new(options.pool.clone());
-    Senders::new(Client {
+    let http = Client {
         dialer,
         pool,
         response_bytes_max: options.response_bytes_max,
-    })
+    };
+    Senders::new(http, options)
 }

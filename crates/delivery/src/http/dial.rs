@@ -279,25 +279,42 @@ impl Dialer {
     }
 }
 
-/// TLS that trusts the public authorities, and those of `extra_ca_pem` besides.
+/// The public authorities, and those of `extra_ca_pem` besides.
 ///
 /// # Errors
 /// The file cannot be read, or holds no certificate.
-pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
+pub fn trusted(policy: &EgressPolicy) -> Result<rustls::RootCertStore, io::Error> {
     let mut roots = rustls::RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
     if let Some(path) = &policy.extra_ca_pem {
-        let pem = std::fs::read(path)?;
-        let before = roots.len();
-        for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(io::Error::other)?;
-            roots.add(certificate).map_err(io::Error::other)?;
-        }
-        if roots.len() == before {
-            return Err(io::Error::other("the file holds no certificate"));
-        }
+        add_certificates(&mut roots, &std::fs::read(path)?)?;
     }
+    Ok(roots)
+}
+
+/// Adds the certificates of a PEM text.
+///
+/// # Errors
+/// It holds none, or one that cannot be read.
+pub fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(), io::Error> {
+    let before = roots.len();
+    for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(io::Error::other)?;
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    if roots.len() == before {
+        return Err(io::Error::other("it holds no certificate"));
+    }
+    Ok(())
+}
+
+/// TLS that trusts what [`trusted`] gives.
+///
+/// # Errors
+/// As there.
+pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
+    let roots = trusted(policy)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -15,6 +15,7 @@ mod harness;
 mod house;
 mod isolation;
 mod peer;
+mod postgres;
 mod sdk;
 mod steering;
 mod verifier;
