@@ -33,7 +33,7 @@ mod message_id;
 pub mod options;
 mod plan;
 mod retention;
-mod senders;
+pub mod senders;
 mod shard;
 mod tokens;
 pub mod trial;

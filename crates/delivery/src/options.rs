@@ -76,6 +76,8 @@ pub struct Options {
     pub pool: PoolOptions,
     pub resolver: ResolverOptions,
     pub postgres: PostgresOptions,
+    #[cfg(feature = "kafka")]
+    pub kafka: crate::senders::kafka::KafkaOptions,
     /// The scheduler's own limits. Its `in_flight_max` and `in_flight_bytes_max` are set from
     /// those above, divided among the shards.
     pub scheduler: scheduler::Options,
@@ -110,6 +112,8 @@ impl Default for Options {
             pool: PoolOptions::default(),
             resolver: ResolverOptions::default(),
             postgres: PostgresOptions::default(),
+            #[cfg(feature = "kafka")]
+            kafka: crate::senders::kafka::KafkaOptions::default(),
             scheduler: scheduler::Options::default(),
             on_tick: || {},
             on_fatal: abort,

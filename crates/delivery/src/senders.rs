@@ -4,7 +4,8 @@
 //!   attempt -- FinalRequest --> Senders
 //!                                 |- http             almost everything
 //!                                 |- object_storage   S3, Google Cloud Storage, Azure, a directory
-//!                                 '- postgres         rows into PostgreSQL
+//!                                 |- postgres         rows into PostgreSQL
+//!                                 '- kafka            records to Kafka, in a build with that feature
 //!                                        |
 //!                                        '--> Sent: an answer with a status as HTTP has it, or how it failed
 //! ```
@@ -26,22 +27,46 @@ use crate::http::request::prepare;
 use crate::http::send::{Client, Reuse, Sent};
 use crate::options::Options;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod postgres;
 
+#[cfg(feature = "kafka")]
+use kafka::Kafka;
 use postgres::Postgres;
+
+/// Whether this build has a sender, and if not, what to do.
+///
+/// # Errors
+/// It was built without it.
+pub fn has(sender: Sender) -> Result<(), &'static str> {
+    match sender {
+        Sender::Kafka if !cfg!(feature = "kafka") => {
+            Err("built without Kafka: build with --features kafka")
+        }
+        _ => Ok(()),
+    }
+}
 
 /// All senders of one shard.
 pub(crate) struct Senders {
     /// Also fetches tokens.
     pub(crate) http: Rc<Client>,
     postgres: Postgres,
+    #[cfg(feature = "kafka")]
+    kafka: Kafka,
 }
 
 impl Senders {
     pub(crate) fn new(http: Client, options: &Options) -> Self {
         let http = Rc::new(http);
         let postgres = Postgres::new(Rc::clone(&http), options.postgres.clone());
-        Self { http, postgres }
+        Self {
+            #[cfg(feature = "kafka")]
+            kafka: Kafka::new(Rc::clone(&http), options.kafka.clone()),
+            http,
+            postgres,
+        }
     }
 
     /// Sends one request. Cancel safe: dropping the future gives up what it holds.
@@ -70,6 +95,11 @@ impl Senders {
             // Its events never become requests.
             Sender::Blackhole => Sent::answer(200, ""),
             Sender::ObjectStorage => Sent::answer(501, "not built yet"),
+            #[cfg(feature = "kafka")]
+            Sender::Kafka => self.kafka.send(destination, request, timeout).await,
+            // Nothing with it gets past loading.
+            #[cfg(not(feature = "kafka"))]
+            Sender::Kafka => Sent::answer(501, has(sender).err().unwrap_or_default()),
             Sender::Postgres => {
                 self.postgres
                     .send(destination, request, reuse, timeout)
@@ -82,5 +112,7 @@ impl Senders {
     pub(crate) fn sweep(&self, now: Instant) {
         self.http.pool.sweep(now);
         self.postgres.sweep(now);
+        #[cfg(feature = "kafka")]
+        self.kafka.sweep(now);
     }
 }

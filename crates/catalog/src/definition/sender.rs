@@ -11,6 +11,8 @@ pub enum Sender {
     ObjectStorage,
     /// Writes each request's body, a list of rows, to PostgreSQL.
     Postgres,
+    /// Produces each request's body, a list of records, to a topic of Kafka.
+    Kafka,
 }
 
 impl Sender {
@@ -21,6 +23,7 @@ impl Sender {
             Self::Blackhole => &[],
             Self::ObjectStorage => &["s3", "gs", "az", "file"],
             Self::Postgres => &["postgres"],
+            Self::Kafka => &["kafka"],
         }
     }
 
@@ -50,6 +53,14 @@ impl Sender {
                 "tables_max",
                 "user",
             ],
+            Self::Kafka => &[
+                "brokers",
+                "compression",
+                "password",
+                "sasl_mechanism",
+                "security_protocol",
+                "username",
+            ],
         }
     }
 
@@ -59,8 +70,8 @@ impl Sender {
             Self::Http | Self::Blackhole => true,
             // Every event would overwrite the one before it.
             Self::ObjectStorage => false,
-            // Rows are not events.
-            Self::Postgres => false,
+            // Neither rows nor records are events.
+            Self::Postgres | Self::Kafka => false,
         }
     }
 }

@@ -146,6 +146,30 @@ impl Dialer {
             .await
     }
 
+    /// Whether all addresses of a host may be dialled: for what is dialled by a library that does so by
+    /// itself, and may take any of them.
+    ///
+    /// # Errors
+    /// One may not, or they are not known.
+    #[cfg(feature = "kafka")]
+    pub async fn allowed(&self, host: &str, port: u16, tls: bool) -> Result<(), Failed> {
+        let parsed = Host::parse(host)
+            .map_err(|error| Failed::new(Failure::Dns, format!("{host}: {error}")))?;
+        let target = Target { host, port, tls };
+        for ip in self.addresses(&parsed).await? {
+            self.judge(SocketAddr::new(ip, port), target)?;
+        }
+        Ok(())
+    }
+
+    async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Failed> {
+        match (literal(host), host) {
+            (Some(ip), _) => Ok(vec![ip]),
+            (None, Host::Domain(name)) => self.resolver.lookup(name).await,
+            (None, _) => Ok(Vec::new()),
+        }
+    }
+
     async fn reach(
         &self,
         host: &Host,
@@ -153,11 +177,7 @@ impl Dialer {
         phase: &dyn Fn(Phase),
     ) -> Result<TcpStream, Failed> {
         phase(Phase::Resolving);
-        let addresses = match (literal(host), host) {
-            (Some(ip), _) => vec![ip],
-            (None, Host::Domain(name)) => self.resolver.lookup(name).await?,
-            (None, _) => Vec::new(),
-        };
+        let addresses = self.addresses(host).await?;
         phase(Phase::Connecting);
         let stream = self.connect(&addresses, target).await?;
         // The kernel knows best whom we reached.

@@ -14,6 +14,8 @@ mod faults;
 mod harness;
 mod house;
 mod isolation;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod peer;
 mod postgres;
 mod sdk;
