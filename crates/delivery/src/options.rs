@@ -7,6 +7,7 @@ use crate::http::egress::EgressPolicy;
 use crate::http::pool::PoolOptions;
 use crate::http::resolver::ResolverOptions;
 use crate::senders::object_storage::ObjectStorageOptions;
+use crate::senders::postgres::PostgresOptions;
 
 /// One attempt, from the name's lookup to the last byte of the answer.
 pub const ATTEMPT_TIMEOUT_MS: u64 = 30_000;
@@ -76,6 +77,9 @@ pub struct Options {
     pub pool: PoolOptions,
     pub resolver: ResolverOptions,
     pub object_storage: ObjectStorageOptions,
+    pub postgres: PostgresOptions,
+    #[cfg(feature = "kafka")]
+    pub kafka: crate::senders::kafka::KafkaOptions,
     /// The scheduler's own limits. Its `in_flight_max` and `in_flight_bytes_max` are set from
     /// those above, divided among the shards.
     pub scheduler: scheduler::Options,
@@ -110,6 +114,9 @@ impl Default for Options {
             pool: PoolOptions::default(),
             resolver: ResolverOptions::default(),
             object_storage: ObjectStorageOptions::default(),
+            postgres: PostgresOptions::default(),
+            #[cfg(feature = "kafka")]
+            kafka: crate::senders::kafka::KafkaOptions::default(),
             scheduler: scheduler::Options::default(),
             on_tick: || {},
             on_fatal: abort,

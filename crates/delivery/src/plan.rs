@@ -15,6 +15,7 @@ use scheduler::LanePolicy;
 use store::ReplayTerms;
 
 use crate::options::{ATTEMPT_TIMEOUT_MS, Options};
+use crate::senders;
 
 /// One connection as it is to be served.
 pub(crate) struct Plan {
@@ -218,6 +219,7 @@ fn definition(destination: &Destination, catalog: &Catalog) -> Result<Arc<Defini
             hint.unwrap_or_default()
         ));
     };
+    senders::has(definition.sender()).map_err(|problem| format!("definition {id:?}: {problem}"))?;
     let checked = settings(destination, &definition)?;
     let token = definition.check_token(&checked);
     token.map_err(|problem| wrong_settings(destination, &problem.to_string()))?;

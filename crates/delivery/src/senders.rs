@@ -3,7 +3,9 @@
 //! ```text
 //!   attempt -- FinalRequest --> Senders
 //!                                 |- http             almost everything
-//!                                 '- object_storage   S3, Google Cloud Storage, Azure, a directory
+//!                                 |- object_storage   S3, Google Cloud Storage, Azure, a directory
+//!                                 |- postgres         rows into PostgreSQL
+//!                                 '- kafka            records to Kafka, in a build with that feature
 //!                                        |
 //!                                        '--> Sent: an answer with a status as HTTP has it, or how it failed
 //! ```
@@ -25,15 +27,37 @@ use crate::http::request::prepare;
 use crate::http::send::{Client, Reuse, Sent};
 use crate::options::Options;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod object_storage;
+pub mod postgres;
 
+#[cfg(feature = "kafka")]
+use kafka::Kafka;
 use object_storage::ObjectStorage;
+use postgres::Postgres;
+
+/// Whether this build has a sender, and if not, what to do.
+///
+/// # Errors
+/// It was built without it.
+pub fn has(sender: Sender) -> Result<(), &'static str> {
+    match sender {
+        Sender::Kafka if !cfg!(feature = "kafka") => {
+            Err("built without Kafka: build with --features kafka")
+        }
+        _ => Ok(()),
+    }
+}
 
 /// All senders of one shard.
 pub(crate) struct Senders {
     /// Also fetches tokens.
     pub(crate) http: Rc<Client>,
     objects: ObjectStorage,
+    postgres: Postgres,
+    #[cfg(feature = "kafka")]
+    kafka: Kafka,
 }
 
 impl Senders {
@@ -41,6 +65,9 @@ impl Senders {
         let http = Rc::new(http);
         Self {
             objects: ObjectStorage::new(Rc::clone(&http), &options.object_storage),
+            postgres: Postgres::new(Rc::clone(&http), options.postgres.clone()),
+            #[cfg(feature = "kafka")]
+            kafka: Kafka::new(Rc::clone(&http), options.kafka.clone()),
             http,
         }
     }
@@ -74,6 +101,14 @@ impl Senders {
             Sender::ObjectStorage => {
                 Box::pin(self.objects.send(destination, request, timeout)).await
             }
+            Sender::Postgres => {
+                Box::pin(self.postgres.send(destination, request, reuse, timeout)).await
+            }
+            #[cfg(feature = "kafka")]
+            Sender::Kafka => Box::pin(self.kafka.send(destination, request, timeout)).await,
+            // Nothing with it gets past loading.
+            #[cfg(not(feature = "kafka"))]
+            Sender::Kafka => Sent::answer(501, has(sender).err().unwrap_or_default()),
         }
     }
 
@@ -81,5 +116,8 @@ impl Senders {
     pub(crate) fn sweep(&self, now: Instant) {
         self.http.pool.sweep(now);
         self.objects.sweep(now);
+        self.postgres.sweep(now);
+        #[cfg(feature = "kafka")]
+        self.kafka.sweep(now);
     }
 }

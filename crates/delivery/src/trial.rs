@@ -108,6 +108,8 @@ impl Trial {
     /// The definition, its settings, the filter or the transform is wrong; certificates that cannot
     /// be read.
     pub fn send(&self, options: &Options, events: Vec<Bytes>) -> Result<Tried, Error> {
+        let has = crate::senders::has(self.definition.sender());
+        has.map_err(|problem| Error::Trial(problem.to_owned()))?;
         let tls = tls_connector(&options.egress).map_err(|source| Error::Certificates {
             path: options.egress.extra_ca_pem.clone().unwrap_or_default(),
             source,

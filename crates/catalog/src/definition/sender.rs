@@ -9,6 +9,10 @@ pub enum Sender {
     Blackhole,
     /// Puts each request's body as an object: S3, Google Cloud Storage, Azure, a local directory.
     ObjectStorage,
+    /// Writes each request's body, a list of rows, to PostgreSQL.
+    Postgres,
+    /// Produces each request's body, a list of records, to a topic of Kafka.
+    Kafka,
 }
 
 impl Sender {
@@ -18,6 +22,8 @@ impl Sender {
             Self::Http => &["http", "https"],
             Self::Blackhole => &[],
             Self::ObjectStorage => &["s3", "gs", "az", "file"],
+            Self::Postgres => &["postgres"],
+            Self::Kafka => &["kafka"],
         }
     }
 
@@ -39,6 +45,22 @@ impl Sender {
                 "directory",
                 "google_service_account",
             ],
+            Self::Postgres => &[
+                "ca_certificate",
+                "columns_max",
+                "password",
+                "ssl_mode",
+                "tables_max",
+                "user",
+            ],
+            Self::Kafka => &[
+                "brokers",
+                "compression",
+                "password",
+                "sasl_mechanism",
+                "security_protocol",
+                "username",
+            ],
         }
     }
 
@@ -48,6 +70,8 @@ impl Sender {
             Self::Http | Self::Blackhole => true,
             // Every event would overwrite the one before it.
             Self::ObjectStorage => false,
+            // Neither rows nor records are events.
+            Self::Postgres | Self::Kafka => false,
         }
     }
 }

@@ -146,6 +146,30 @@ impl Dialer {
             .await
     }
 
+    /// Whether all addresses of a host may be dialled: for what is dialled by a library that does so by
+    /// itself, and may take any of them.
+    ///
+    /// # Errors
+    /// One may not, or they are not known.
+    #[cfg(feature = "kafka")]
+    pub async fn allowed(&self, host: &str, port: u16, tls: bool) -> Result<(), Failed> {
+        let parsed = Host::parse(host)
+            .map_err(|error| Failed::new(Failure::Dns, format!("{host}: {error}")))?;
+        let target = Target { host, port, tls };
+        for ip in self.addresses(&parsed).await? {
+            self.judge(SocketAddr::new(ip, port), target)?;
+        }
+        Ok(())
+    }
+
+    async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Failed> {
+        match (literal(host), host) {
+            (Some(ip), _) => Ok(vec![ip]),
+            (None, Host::Domain(name)) => self.resolver.lookup(name).await,
+            (None, _) => Ok(Vec::new()),
+        }
+    }
+
     async fn reach(
         &self,
         host: &Host,
@@ -153,11 +177,7 @@ impl Dialer {
         phase: &dyn Fn(Phase),
     ) -> Result<TcpStream, Failed> {
         phase(Phase::Resolving);
-        let addresses = match (literal(host), host) {
-            (Some(ip), _) => vec![ip],
-            (None, Host::Domain(name)) => self.resolver.lookup(name).await?,
-            (None, _) => Vec::new(),
-        };
+        let addresses = self.addresses(host).await?;
         phase(Phase::Connecting);
         let stream = self.connect(&addresses, target).await?;
         // The kernel knows best whom we reached.
@@ -279,25 +299,42 @@ impl Dialer {
     }
 }
 
-/// TLS that trusts the public authorities, and those of `extra_ca_pem` besides.
+/// The public authorities, and those of `extra_ca_pem` besides.
 ///
 /// # Errors
 /// The file cannot be read, or holds no certificate.
-pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
+pub fn trusted(policy: &EgressPolicy) -> Result<rustls::RootCertStore, io::Error> {
     let mut roots = rustls::RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
     if let Some(path) = &policy.extra_ca_pem {
-        let pem = std::fs::read(path)?;
-        let before = roots.len();
-        for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(io::Error::other)?;
-            roots.add(certificate).map_err(io::Error::other)?;
-        }
-        if roots.len() == before {
-            return Err(io::Error::other("the file holds no certificate"));
-        }
+        add_certificates(&mut roots, &std::fs::read(path)?)?;
     }
+    Ok(roots)
+}
+
+/// Adds the certificates of a PEM text.
+///
+/// # Errors
+/// It holds none, or one that cannot be read.
+pub fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(), io::Error> {
+    let before = roots.len();
+    for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(io::Error::other)?;
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    if roots.len() == before {
+        return Err(io::Error::other("it holds no certificate"));
+    }
+    Ok(())
+}
+
+/// TLS that trusts what [`trusted`] gives.
+///
+/// # Errors
+/// As there.
+pub fn tls_connector(policy: &EgressPolicy) -> Result<TlsConnector, io::Error> {
+    let roots = trusted(policy)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

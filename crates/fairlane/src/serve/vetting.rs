@@ -67,6 +67,12 @@ fn vet_destination(
         ));
         return;
     };
+    if let Err(problem) = delivery::senders::has(definition.sender()) {
+        problems.push(format!(
+            "{}: type {kind:?}: {problem}",
+            at(destination.line)
+        ));
+    }
     let wrong_setting = |problem: SettingProblem| {
         let line = destination.setting_lines.get(&problem.setting);
         format!(

@@ -198,6 +198,21 @@ fn secrets_are_kept_sealed_and_used() {
     }
 }
 
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_destination_whose_sender_is_not_built_in_is_refused_with_what_to_do() {
+    let settings = "settings = { broker = \"kafka.example.com\", topic = \"events\" }";
+    let setup = Setup::default().and(&format!(
+        "[[destinations]]\nname = \"stream\"\ntype = \"kafka\"\n{settings}\n"
+    ));
+    let dir = setup.write();
+    let (code, _, err) = run(dir.path(), &["check"], "");
+    assert_ne!(code, 0);
+    assert!(err.contains("build with --features kafka"), "{err}");
+    let (code, out, err) = run(dir.path(), &["destination", "test", "kafka"], "");
+    assert_eq!(code, 0, "{out}{err}");
+}
+
 #[test]
 fn completions_exist_for_the_usual_shells() {
     let dir = tempfile::tempdir().unwrap();

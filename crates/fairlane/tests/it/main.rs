@@ -14,8 +14,11 @@ mod faults;
 mod harness;
 mod house;
 mod isolation;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod objects;
 mod peer;
+mod postgres;
 mod sdk;
 mod steering;
 mod verifier;
