@@ -68,7 +68,9 @@ fn requests_are_encoded() {
     );
     check(
         r#"{"url":"https://api.example.com/","body":"x","encoding":"yaml"}"#,
-        expect!["refused: encoding must be json, form, multipart, ndjson, text or xml"],
+        expect![
+            "refused: encoding must be json, form, multipart, ndjson, lines, parquet, text or xml"
+        ],
     );
 }
 
@@ -201,7 +203,7 @@ fn mistakes_are_told() {
     check(
         r#"{"url":"https://api.example.com/","bdy":1}"#,
         expect![[
-            r#"refused: "bdy" is no part of a request: use method, url, query, headers, body, encoding, auth, cache_s"#
+            r#"refused: "bdy" is no part of a request: use method, url, query, headers, body, entries, encoding, gzip, auth, cache_s"#
         ]],
     );
     check(
@@ -225,4 +227,35 @@ proptest::proptest! {
             proptest::prop_assert_eq!(decoded.as_ref(), text);
         }
     }
+}
+
+#[test]
+fn lines_and_files_are_lists() {
+    check(
+        r#"{"url":"https://api.example.com","body":["{\"a\":1}","2"],"encoding":"lines","gzip":true}"#,
+        expect![[r#"
+            POST https://api.example.com/ [] {"a":1}
+            2
+        "#]],
+    );
+    check(
+        r#"{"url":"https://api.example.com","body":["a\nb"],"encoding":"lines"}"#,
+        expect!["refused: an item of a lines body has a line break in it"],
+    );
+    check(
+        r#"{"url":"https://api.example.com","body":[1],"encoding":"lines"}"#,
+        expect!["refused: an item of a lines body must be a string, not integer"],
+    );
+    check(
+        r#"{"url":"https://api.example.com","body":{},"encoding":"parquet"}"#,
+        expect!["refused: a parquet body must be a list, not map"],
+    );
+    check(
+        r#"{"url":"https://api.example.com","entries":true}"#,
+        expect!["refused: entries: true is for batch.vrl: here is no batch"],
+    );
+    check(
+        r#"{"url":"https://api.example.com","gzip":"yes"}"#,
+        expect!["refused: gzip must be true or false, not string"],
+    );
 }

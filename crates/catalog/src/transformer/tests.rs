@@ -657,3 +657,41 @@ fn another_senders_requests_stay_in_their_bucket() {
         assert!(objects(json!({ "bucket": bucket })).is_err(), "{bucket}");
     }
 }
+
+#[test]
+fn a_batch_is_larger_than_what_a_program_may_hold() {
+    let toml = "name = \"T\"\ncategory = \"t\"\nhosts = [\"a.example.com\"]\n\
+        [batch]\nevents_max = 10000\nbytes_max = 8000000\nwait_ms = 1\n";
+    let files = [
+        ("destination.toml", toml),
+        (
+            "event.vrl",
+            r#"{"entry": encode_json(.event), "first": .event.n}"#,
+        ),
+        (
+            "batch.vrl",
+            r#"{"url": "https://a.example.com/" + (to_string(.first) ?? ""), "entries": true,
+                "encoding": "lines", "gzip": true}"#,
+        ),
+    ];
+    let mut transformer = transformer(&files, json!({}), None, None);
+    let entries: Vec<Entry> = (7..10_007)
+        .map(|n| {
+            let event = json!({"n": n, "text": "x".repeat(700)}).to_string();
+            match planned(&mut transformer, &event) {
+                Planned::Entry(entry) => entry,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    let Planned::Send { requests, .. } = transformer.batch(entries) else {
+        panic!("no request");
+    };
+    assert_eq!(requests[0].url, "https://a.example.com/7");
+    let lines = std::str::from_utf8(requests[0].body.bytes()).unwrap();
+    assert_eq!(lines.lines().count(), 10_000);
+    let request = transformer.finish(&requests[0], stamp("m", 0));
+    let encoding = ("content-encoding".to_owned(), "gzip".to_owned());
+    assert!(request.headers.contains(&encoding) && !request.compress);
+    assert!(request.body.len() < lines.len() / 10);
+}

@@ -13,12 +13,12 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 
 use crate::harness::{Fairlane, LOOPBACK, Setup};
-use crate::peer::call;
+use crate::peer::{Client, Message, call};
 use crate::sdk::{installed, run};
 use crate::verifier::{Books, Load, Shape};
 
-/// A second, so that a test need not wait for a minute.
-const WAIT: &str = "batch_wait_ms = 300";
+/// So that a test need not wait for a minute.
+const WAIT: &str = "batch_wait = \"100ms\"";
 
 fn directory(name: &str, format: &str, directory: &Path) -> String {
     format!(
@@ -140,7 +140,7 @@ fn every_event_is_in_a_file_after_kills() {
     let books = Arc::new(Mutex::new(Books::default()));
     for cycle in 0..5_u64 {
         let load = Load::start(fairlane.ingest, &format!("c{cycle}"), Shape::STEADY, &books);
-        // A batch waits 300 ms: before, while and after one is written.
+        // A batch waits 100 ms: before, while and after one is written.
         std::thread::sleep(Duration::from_millis(250 + 137 * (cycle * 3 % 5)));
         fairlane.kill();
         load.stop();
@@ -156,15 +156,15 @@ fn every_event_is_in_a_file_after_kills() {
     }
     // A replay stores all of them once more, beside what is there.
     let before = files(&lines);
-    fairlane.command(&["replay", "web-lines", "--from", "0", "--to", "now"]);
+    fairlane.command(&["replay", "web-lines", "--from", "0"]);
     let replayed: Vec<_> = files(&lines)
         .into_iter()
         .filter(|file| !before.contains(file))
         .collect();
     assert!(
-        replayed.iter().all(|file| file
-            .to_string_lossy()
-            .ends_with("-web-lines-replay-1.ndjson.gz")),
+        replayed
+            .iter()
+            .all(|file| file.to_string_lossy().contains("-web-lines-replay-")),
         "{replayed:?}"
     );
     let replayed = replayed.into_iter().map(|file| {
@@ -206,8 +206,9 @@ fn a_directory_that_may_not_be_written_holds_the_destination() {
         .and(&directory("files", "ndjson", &root))
         .start();
     fairlane.track("m-1");
-    let lane = fairlane.wait_lane("web-files", "held", |lane| lane["state"] == "held");
-    assert!(lane.to_string().contains("not_found"), "{lane:#}");
+    fairlane.wait_lane("web-files", "held", |lane| {
+        lane["state"] == "held" && lane.to_string().contains("File exists")
+    });
     fs::remove_file(&root).unwrap();
     fairlane.management("POST", "/v1/lanes/web-files/resume", "");
     pending(&fairlane, "web-files");
@@ -248,20 +249,20 @@ impl Moto {
             assert!(Instant::now() < end, "moto does not answer");
             std::thread::sleep(Duration::from_millis(50));
         }
-        let made = call(address, "PUT", "/events", "").unwrap();
+        let made = owners(address, "PUT", "/events").unwrap();
         assert_eq!(made.status(), 200, "{made:?}");
         Ok(moto)
     }
 
     fn objects(&self) -> Vec<(String, Vec<u8>)> {
-        let list = call(self.address, "GET", "/events?list-type=2", "").unwrap();
+        let list = owners(self.address, "GET", "/events?list-type=2").unwrap();
         let list = String::from_utf8(list.body).unwrap();
         let keys = list
             .split("<Key>")
             .skip(1)
             .filter_map(|rest| rest.split("</Key>").next());
         keys.map(|key| {
-            let object = call(self.address, "GET", &format!("/events/{key}"), "").unwrap();
+            let object = owners(self.address, "GET", &format!("/events/{key}")).unwrap();
             assert_eq!(object.status(), 200);
             (key.to_owned(), object.body)
         })
@@ -277,6 +278,14 @@ impl Moto {
             self.address
         )
     }
+}
+
+/// A request of the bucket's owner. Moto takes the owner's word for it.
+fn owners(address: SocketAddr, method: &str, path: &str) -> std::io::Result<Message> {
+    let signed = "AWS4-HMAC-SHA256 Credential=AKID/20261126/us-east-1/s3/aws4_request, \
+                  SignedHeaders=host, Signature=00";
+    let headers = [("connection", "close"), ("authorization", signed)];
+    Client::connect(address)?.send(method, path, &headers, b"")
 }
 
 impl Drop for Moto {
@@ -312,7 +321,7 @@ fn every_event_is_in_a_bucket() {
     fairlane.start();
     fairlane.management("POST", "/v1/lanes/web-s3/resume", "");
     let lane = fairlane.wait_lane("web-s3", "held", |lane| {
-        lane["cause"].to_string().contains("404") || lane.to_string().contains("not_found")
+        lane["state"] == "held" && lane.to_string().contains("NoSuchBucket")
     });
     assert_eq!(lane["delivered"], 0, "{lane:#}");
     assert_eq!(fairlane.terminate(), 0);

@@ -220,6 +220,28 @@ fn an_object_is_put_into_a_container() {
 }
 
 #[test]
+fn an_object_is_put_into_a_bucket_of_google() {
+    let (address, requests) = bucket(PUT);
+    let settings = google(&format!("http://{address}"));
+    let sent = send(
+        &options(true),
+        request(settings, "gs://bucket/a/b.txt", false),
+    );
+    assert_eq!(sent.0, "200", "{sent:?}");
+    let requests = requests.lock().unwrap();
+    let (head, body) = &requests[0];
+    assert!(
+        head.starts_with("PUT /bucket/a%2Fb%2Etxt HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.to_lowercase().contains("authorization: bearer eyj"),
+        "{head}"
+    );
+    assert_eq!(body, b"the object");
+}
+
+#[test]
 fn what_a_bucket_says_is_told_as_it_said_it() {
     for (answer, status, words) in [
         (
@@ -263,7 +285,7 @@ fn a_bucket_is_dialled_through_the_egress_guard() {
         let (failure, detail) = send(&options(false), request(settings.clone(), url, false));
         assert_eq!(failure, "blocked", "{detail}");
     }
-    // A key file may name any address to ask for a token at.
+    // A key file may name another address.
     let (failure, detail) = send(
         &options(false),
         request(google(&format!("http://{address}")), "gs://bucket/a", false),
@@ -272,10 +294,10 @@ fn a_bucket_is_dialled_through_the_egress_guard() {
     assert!(requests.lock().unwrap().is_empty());
 }
 
-fn google(token_uri: &str) -> serde_json::Value {
+fn google(base_url: &str) -> serde_json::Value {
     json!({"google": json!({
         "type": "service_account", "private_key": include_str!("../../../../catalog/src/token/tests/service_account.pem"), "private_key_id": "k",
-        "client_email": "a@b.example", "token_uri": token_uri
+        "client_email": "a@b.example", "gcs_base_url": base_url
     }).to_string()})
 }
 

@@ -158,6 +158,11 @@ fn headers(headers: &[(String, String)]) -> Value {
 }
 
 fn body(body: &[u8]) -> Value {
-    serde_json::from_slice(body)
-        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body).into_owned()))
+    if let Ok(value) = serde_json::from_slice(body) {
+        return value;
+    }
+    match std::str::from_utf8(body) {
+        Ok(text) => text.into(),
+        Err(_) => format!("({} bytes)", body.len()).into(),
+    }
 }
