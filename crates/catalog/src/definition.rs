@@ -20,8 +20,8 @@ mod raw;
 mod schema;
 pub mod settings;
 
-pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
-pub use load::Folder;
+pub(crate) use auth::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
+pub use load::{Folder, FoundFolder};
 use settings::SettingSpec;
 
 /// Which of the few senders carries a destination's requests.

@@ -24,7 +24,7 @@ use crate::json;
 use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
-use crate::program::scope::{ENTRIES, EVENT, GROUP, RESPONSES, SETTINGS, STATE, Slot};
+use crate::program::scope::{ENTRIES, EVENT, EVENT_JSON, GROUP, RESPONSES, SETTINGS, STATE, Slot};
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
 
@@ -84,6 +84,8 @@ pub struct StepState {
     /// The step that runs next.
     step: usize,
     event: Value,
+    /// The event's own JSON, where a program of the definition wants it; else null.
+    text: Value,
     state: Value,
 }
 
@@ -100,6 +102,8 @@ pub struct StepResponse {
 pub struct Transformer {
     definition: Arc<Definition>,
     binding: Binding,
+    /// Whether a program of the definition wants the event's own JSON.
+    wants_text: bool,
     /// Only of definitions that forward events: whether they go as lists.
     forwards_lists: bool,
     destination_names: Vec<String>,
@@ -133,6 +137,7 @@ impl Transformer {
         let batch = definition.batch_sized(|name| settings.values.get(name));
         Ok(Self {
             binding,
+            wants_text: definition.mentions(EVENT_JSON),
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
             destination_names: destination_names.to_vec(),
             filters: program(Role::Filter, filter)?.into_iter().collect(),
@@ -180,9 +185,10 @@ impl Transformer {
         }
         let mut tree = json::parse(event)
             .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
+        let mut changed = false;
         if !untouched {
             self.apply_filters(&mut tree)?;
-            let changed = self.apply_transform(&mut tree)?;
+            changed = self.apply_transform(&mut tree)?;
             let kind = tree.as_object().and_then(|members| members.get("type"));
             if !self
                 .definition
@@ -201,10 +207,16 @@ impl Transformer {
                 };
             }
         }
+        let text = match (self.wants_text, changed) {
+            (false, _) => Value::Null,
+            (true, false) => json::text(event).into(),
+            (true, true) => Value::Bytes(written(&tree)?),
+        };
         self.run_steps(
             StepState {
                 step: 0,
                 event: tree,
+                text,
                 state: Value::Null,
             },
             Vec::new(),
@@ -384,6 +396,7 @@ impl Transformer {
             let answers = Value::Array(std::mem::take(&mut responses));
             let mut scope = Scope::Named(vec![
                 (EVENT, Slot::Change(&mut at.event)),
+                (EVENT_JSON, Slot::Read(&at.text)),
                 (SETTINGS, Slot::Read(&self.binding.settings)),
                 (STATE, Slot::Read(&at.state)),
                 (RESPONSES, Slot::Read(&answers)),
@@ -397,6 +410,7 @@ impl Transformer {
             at = StepState {
                 step: at.step + 1,
                 event: kept,
+                text: std::mem::replace(&mut at.text, Value::Null),
                 state,
             };
             if !requests.is_empty() {
