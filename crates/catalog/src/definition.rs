@@ -268,6 +268,12 @@ impl Definition {
             .try_for_each(|source| self.program(source).map(|_| ()))
     }
 
+    /// Of all its programs: about what compiling them costs.
+    #[must_use]
+    pub fn program_bytes(&self) -> usize {
+        self.programs().map(Source::bytes).sum()
+    }
+
     pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {
         source.program(&self.settings)
     }

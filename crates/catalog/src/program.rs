@@ -94,6 +94,10 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn mentions(&self, word: &str) -> bool {
         self.text.contains(word)
     }

@@ -20,9 +20,12 @@ fn destinations() -> Vec<PathBuf> {
     dirs
 }
 
+/// A folder's name, and what it loads as.
+type Loaded = (String, Result<Arc<Definition>, Error>);
+
 /// All of them as they load, for both walks: each compiles what it comes to first.
-fn definitions() -> &'static [(String, Result<Arc<Definition>, Error>)] {
-    static ALL: LazyLock<Vec<(String, Result<Arc<Definition>, Error>)>> = LazyLock::new(|| {
+fn definitions() -> &'static [Loaded] {
+    static ALL: LazyLock<Vec<Loaded>> = LazyLock::new(|| {
         let load = |dir: PathBuf| {
             let place = dir.file_name().unwrap().to_string_lossy().into_owned();
             let definition = Definition::load(Folder::read(&dir).unwrap());

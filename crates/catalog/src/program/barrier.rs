@@ -32,7 +32,7 @@ const NAME: &str = "(block)";
 const TRACE: &str = "function call error for \"(block)\" at (";
 
 /// From this weight on a part is put behind a barrier.
-const WEIGHT_MIN: usize = 16;
+const WEIGHT_MIN: usize = 20;
 /// Of a barrier as such: the compiler looks at a call and its argument.
 const WEIGHT_BARRIER: usize = 6;
 

@@ -61,11 +61,10 @@ type Entries<'a> = Vec<(Value, &'a RawValue)>;
 
 /// A key that comes twice has its first place and its last value, as in JavaScript.
 fn entries(text: &str) -> Result<Entries<'_>, ExpressionError> {
-    let found = match serde_json::Deserializer::from_str(text).deserialize_any(Written) {
-        Ok(found) => found,
-        // A text or a number has none, and what is no JSON has none.
-        Err(_) => Vec::new(),
-    };
+    // A text or a number has none, and what is no JSON has none.
+    let found = serde_json::Deserializer::from_str(text)
+        .deserialize_any(Written)
+        .unwrap_or_default();
     if found.len() > ELEMENTS_MAX {
         return Err(over("json_entries was given more than 10,000"));
     }

@@ -38,9 +38,12 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     if args.bless {
         return chosen.iter().try_for_each(bless_one);
     }
-    let definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
+    let mut definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
+    // The longest first: one that came last would have a core to itself.
+    definitions.sort_by_key(|definition| std::cmp::Reverse(definition.program_bytes()));
     let (mut passed, mut failed) = (0, 0);
-    let reports = parallel::map(&definitions, |definition| reports_of(definition))?;
+    let mut reports = parallel::map(&definitions, |definition| reports_of(definition))?;
+    reports.sort_by(|left, right| name_of(left).cmp(&name_of(right)));
     for report in refused.into_iter().chain(reports.into_iter().flatten()) {
         if !holds(&report, args.filter.as_deref()) {
             continue;
@@ -64,6 +67,10 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
         started.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+fn name_of(reports: &[CaseReport]) -> Option<&str> {
+    reports.first().map(|report| report.definition.as_str())
 }
 
 fn holds(report: &CaseReport, filter: Option<&str>) -> bool {

@@ -26,6 +26,7 @@ source = "web"
 destination = "hole"
 filter = 'poison'
 ordering_key = '.a +'
+ordering = "key"
 "#;
 
 fn config(text: &str) -> Config {
