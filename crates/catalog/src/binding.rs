@@ -10,13 +10,15 @@ use model::registry::CheckedSettings;
 use url::Url;
 use vrl::value::{ObjectMap, Value};
 
-use crate::definition::{AuthSpec, Definition, Sender, SigV4Spec, TokenPlace, TokenSpec};
+use crate::definition::{
+    AuthSpec, Definition, OAuth1Spec, Sender, SigV4Spec, TokenPlace, TokenSpec,
+};
 use crate::encode;
 use crate::error::Error;
 use crate::marks;
 use crate::options::SenderOptions;
 use crate::request::{RequestPlan, check_header_value, header_name, strict_url};
-use crate::signature::{HmacHash, SigV4, SigningKeys};
+use crate::signature::{HmacHash, OAuth1, SigV4, SigningKeys, UrlHmac};
 use crate::template::Template;
 use crate::token::{TokenGrant, TokenSource};
 
@@ -58,6 +60,8 @@ pub(crate) enum Auth {
         hash: HmacHash,
         secret: Secret,
     },
+    UrlHmac(UrlHmac),
+    OAuth1(OAuth1),
     AwsSigV4(SigV4),
     /// The token of the binding's [`TokenSource`], or one that was fetched.
     Token(TokenPlace),
@@ -113,8 +117,19 @@ impl Binding {
             .collect::<Result<_, _>>()?;
         if let Some(spec) = definition.auth.iter().find_map(AuthSpec::token) {
             binding.token = binding.token_source(spec, definition, settings)?;
+            if matches!(binding.token, TokenSource::None) {
+                binding.leave_out_token();
+            }
         }
         Ok(binding)
+    }
+
+    /// As what names an optional setting that is not set is left out.
+    fn leave_out_token(&mut self) {
+        let names_it = |text: &str| marks::indexes(text).contains(&marks::TOKEN);
+        self.auth.retain(|auth| !matches!(auth, Auth::Token(_)));
+        self.headers.retain(|(_, value)| !names_it(value));
+        self.url.take_if(|url| names_it(url));
     }
 
     fn token_source(
@@ -129,7 +144,11 @@ impl Binding {
                 .map_err(|problem| setting_error("auth", &problem))?;
             return Ok(TokenSource::Given(Secret::new(token)));
         }
-        let grant = TokenGrant::new(spec, self, definition, settings);
+        let grant = match TokenGrant::new(spec, self, definition, settings) {
+            Ok(None) => return Ok(TokenSource::None),
+            Ok(Some(grant)) => Ok(grant),
+            Err(problem) => Err(problem),
+        };
         Ok(TokenSource::Fetched(Box::new(grant)))
     }
 
@@ -210,15 +229,17 @@ impl Binding {
     }
 
     /// # Errors
-    /// The request needs a secret that is not set.
+    /// The request needs a secret that is not set, or a token where there is none.
     pub(crate) fn check_marks(&self, request: &RequestPlan) -> Result<(), String> {
         for text in request.texts() {
             if !marks::any(text) {
                 continue;
             }
             for index in marks::indexes(text) {
-                let known =
-                    index == marks::TOKEN || matches!(self.secrets.get(index), Some(Some(_)));
+                let known = match index {
+                    marks::TOKEN => !matches!(self.token, TokenSource::None),
+                    index => matches!(self.secrets.get(index), Some(Some(_))),
+                };
                 if !known {
                     return Err("the request needs a secret that is not set".to_owned());
                 }
@@ -396,20 +417,44 @@ fn auth(spec: &AuthSpec, settings: &CheckedSettings) -> Result<Option<Auth>, Err
             hash: HmacHash::Sha256,
             secret: Secret::new(secret),
         })),
+        AuthSpec::UrlHmac {
+            hash,
+            secret,
+            timestamp,
+            signature,
+        } => Ok(reveal(secret).map(|secret| {
+            Auth::UrlHmac(UrlHmac {
+                hash: *hash,
+                secret: Secret::new(secret),
+                timestamp: timestamp.clone(),
+                signature: signature.clone(),
+            })
+        })),
+        AuthSpec::OAuth1(spec) => Ok(oauth1(spec, settings)),
         AuthSpec::AwsSigV4(spec) => aws_sigv4(spec, settings),
         AuthSpec::Token(spec) => Ok(Some(Auth::Token(spec.place.clone()))),
     }
 }
 
+fn oauth1(spec: &OAuth1Spec, settings: &CheckedSettings) -> Option<Auth> {
+    Some(Auth::OAuth1(OAuth1 {
+        consumer_key: spec.consumer_key.reveal(settings)?,
+        consumer_secret: Secret::new(spec.consumer_secret.reveal(settings)?),
+        token: spec.token.reveal(settings)?,
+        token_secret: Secret::new(spec.token_secret.reveal(settings)?),
+    }))
+}
+
 fn aws_sigv4(spec: &SigV4Spec, settings: &CheckedSettings) -> Result<Option<Auth>, Error> {
-    let (Some(access_key_id), Some(secret), Some(region)) = (
+    let (Some(access_key_id), Some(secret), Some(region), Some(service)) = (
         spec.access_key_id.reveal(settings),
         spec.secret_access_key.reveal(settings),
         spec.region.reveal(settings),
+        spec.service.reveal(settings),
     ) else {
         return Ok(None);
     };
-    for text in [&access_key_id, &region] {
+    for text in [&access_key_id, &region, &service] {
         check_header_value("authorization", text)
             .map_err(|problem| setting_error("auth", &problem))?;
     }
@@ -419,7 +464,7 @@ fn aws_sigv4(spec: &SigV4Spec, settings: &CheckedSettings) -> Result<Option<Auth
         secret_access_key: Secret::new(secret),
         session_token: session_token.map(Secret::new),
         region,
-        service: spec.service.clone(),
+        service,
     })))
 }
 

@@ -140,11 +140,13 @@ fn run_case(definition: &Arc<Definition>, case: &Case) -> Result<(), String> {
     let came = outcome(definition, case)?;
     let expected = case.expected()?;
     let same = match (&came, &expected) {
-        (Came::Events(Outcome::Requests(came)), Came::Events(Outcome::Requests(expected))) => {
-            came.len() == expected.len()
+        (Came::Events(came), Came::Events(expected)) => {
+            came.refused == expected.refused
+                && came.requests.len() == expected.requests.len()
                 && came
+                    .requests
                     .iter()
-                    .zip(expected)
+                    .zip(&expected.requests)
                     .all(|(came, expected)| request_fits(came, expected))
         }
         _ => came == expected,
@@ -169,16 +171,14 @@ fn told(expected: &Came, came: &Came) -> String {
 
 /// What came, with only those headers that the case cares for.
 fn heard(expected: &Came, came: &Came) -> Value {
-    let (Came::Events(Outcome::Requests(expected)), Came::Events(Outcome::Requests(came))) =
-        (expected, came)
-    else {
+    let (Came::Events(expected), Came::Events(came)) = (expected, came) else {
         return came.to_value();
     };
     let mut came = came.clone();
-    for (came, expected) in came.iter_mut().zip(expected) {
+    for (came, expected) in came.requests.iter_mut().zip(&expected.requests) {
         file::keep_headers(came, expected);
     }
-    Outcome::Requests(came).to_value()
+    came.to_value()
 }
 
 /// Every member that the case names must be equal; of headers only those it lists.

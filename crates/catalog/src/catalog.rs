@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rust_embed::RustEmbed;
 
 use crate::definition::settings::nearest;
-use crate::definition::{Definition, Folder};
+use crate::definition::{Definition, Folder, FoundFolder};
 use crate::error::Error;
 use crate::program::ProgramCache;
 
@@ -22,6 +22,9 @@ pub struct Catalog {
     definitions: BTreeMap<String, Arc<Definition>>,
     /// The ids of those that an operator's own directory brought.
     overlaid: BTreeSet<String>,
+    /// Folders of an operator's own that are no good, and why. A built-in definition of that id is
+    /// gone with it: its operator wanted another, and must not get it unknowingly.
+    refused: BTreeMap<String, Error>,
     cache: Arc<ProgramCache>,
 }
 
@@ -60,23 +63,48 @@ impl Catalog {
     }
 
     /// This catalog with the definitions of `dir` laid over it: each folder there adds a definition,
-    /// or replaces the one of its id as a whole.
+    /// or replaces the one of its id as a whole. One that does not load is [refused](Self::refused),
+    /// alone.
     ///
     /// # Errors
-    /// The directory cannot be read, or one of its definitions does not load.
+    /// The directory cannot be read.
     pub fn with_overlay(self, dir: &Path) -> Result<Self, Error> {
-        self.with_folders(Folder::read_all(dir)?)
+        Ok(self.with_folders(Folder::find_all(dir)?))
     }
 
     /// As [`Catalog::with_overlay`], of folders that were read before.
-    ///
-    /// # Errors
-    /// One of the definitions does not load.
-    pub fn with_folders(mut self, folders: Vec<Folder>) -> Result<Self, Error> {
-        self.overlaid
-            .extend(folders.iter().map(|folder| folder.id.clone()));
-        self.add(folders.into_iter())?;
-        Ok(self)
+    #[must_use]
+    pub fn with_folders(mut self, found: Vec<FoundFolder>) -> Self {
+        for FoundFolder { id, folder } in found {
+            let cache = Arc::clone(&self.cache);
+            match folder.and_then(|folder| Definition::load_with(folder, cache)) {
+                Ok(definition) => {
+                    self.definitions.insert(id.clone(), Arc::new(definition));
+                    self.refused.remove(&id);
+                    self.overlaid.insert(id);
+                }
+                Err(error) => self.refuse(&id, error),
+            }
+        }
+        self
+    }
+
+    /// Takes a definition out that turned out to be no good.
+    pub fn refuse(&mut self, id: &str, error: Error) {
+        self.definitions.remove(id);
+        self.overlaid.remove(id);
+        self.refused.insert(id.to_owned(), error);
+    }
+
+    /// The ids of folders that are no good, ascending, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &Error)> {
+        self.refused.iter().map(|(id, error)| (id.as_str(), error))
+    }
+
+    /// Why there is no definition of this id, where its folder was refused.
+    #[must_use]
+    pub fn refusal(&self, id: &str) -> Option<&Error> {
+        self.refused.get(id)
     }
 
     fn add(&mut self, folders: impl Iterator<Item = Folder>) -> Result<(), Error> {

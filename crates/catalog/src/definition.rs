@@ -21,8 +21,8 @@ mod schema;
 mod sender;
 pub mod settings;
 
-pub(crate) use auth::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
-pub use load::Folder;
+pub(crate) use auth::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
+pub use load::{Folder, FoundFolder};
 pub use sender::Sender;
 use settings::SettingSpec;
 
@@ -266,6 +266,12 @@ impl Definition {
     pub fn compile(&self) -> Result<(), Error> {
         self.programs()
             .try_for_each(|source| self.program(source).map(|_| ()))
+    }
+
+    /// Of all its programs: about what compiling them costs.
+    #[must_use]
+    pub fn program_bytes(&self) -> usize {
+        self.programs().map(Source::bytes).sum()
     }
 
     pub(crate) fn program(&self, source: &Source) -> Result<Arc<Program>, Error> {

@@ -16,7 +16,7 @@ use crate::encode;
 use crate::marks;
 use crate::options::SenderOptions;
 use crate::request::{Body, RequestPlan, append_query};
-use crate::signature;
+use crate::signature::{self, Signed};
 
 /// What only the attempt knows.
 #[derive(Debug, Clone, Copy)]
@@ -205,6 +205,21 @@ fn add_auth(
         } => {
             let hash = hash.hex(secret.reveal(), &request.body);
             request.put(header, format!("{prefix}{hash}"));
+        }
+        Auth::UrlHmac(signer) => signer.sign(&mut request.url, now_unix_s),
+        Auth::OAuth1(keys) => {
+            let is_form = request
+                .headers
+                .iter()
+                .any(|(name, value)| name == "content-type" && value.starts_with(encode::FORM));
+            let form = if is_form { &request.body[..] } else { &[] };
+            let signed = Signed {
+                method: &request.method,
+                url: &request.url,
+                form: std::str::from_utf8(form).unwrap_or_default(),
+            };
+            let value = keys.sign(signed, message_id, &request.body, now_unix_s);
+            request.put("authorization", value);
         }
         Auth::AwsSigV4(keys) => {
             // Ours, not a program's: what is signed must be what is sent.

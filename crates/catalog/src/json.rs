@@ -31,6 +31,29 @@ fn parse_strictly(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// The text of JSON that [`parse`] takes, half surrogate pairs mended as there.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let mended = mend_surrogates(bytes);
+    String::from_utf8_lossy(mended.as_deref().unwrap_or(bytes)).into_owned()
+}
+
+/// JSON without its author's line breaks and spaces, as ingest would have stored it.
+#[must_use]
+pub fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut quoted = false;
+    let mut escaped = false;
+    for c in json.chars() {
+        if !quoted && c.is_ascii_whitespace() {
+            continue;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
+}
+
 /// The value as JSON.
 ///
 /// # Errors

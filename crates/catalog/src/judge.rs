@@ -35,11 +35,13 @@ pub(crate) fn judge(
     if needs_answer {
         let mut answer = Answer::new(status, headers, body, jobs);
         for rule in &definition.partials {
-            if jobs > 1
-                && applies(rule.status.as_ref(), status)
+            if applies(rule.status.as_ref(), status)
                 && let Some(each) = answer.partial(definition, rule, jobs, retry_after_s)
             {
-                return Judged::Each(each);
+                return match each.as_slice() {
+                    [only] => Judged::All(*only),
+                    _ => Judged::Each(each),
+                };
             }
         }
         for rule in &definition.responses {

@@ -91,6 +91,10 @@ pub(crate) fn show(text: &str, settings: &[SettingSpec]) -> String {
 const SECRET_PLACEHOLDER: &str = "{{secret.";
 const TOKEN_PLACEHOLDER: &str = "{{auth.token}}";
 
+/// What is said where it means nothing.
+pub(crate) const NO_TOKEN: &str = "{{auth.token}} needs an [auth] whose token is fetched: oauth2, \
+                                   session or google_service_account";
+
 /// A program's text with its `{{secret.NAME}}` and `{{auth.token}}` replaced by marks.
 ///
 /// # Errors
@@ -101,9 +105,7 @@ pub(crate) fn place(
     has_token: bool,
 ) -> Result<String, (usize, String)> {
     if let (false, Some(at)) = (has_token, text.find(TOKEN_PLACEHOLDER)) {
-        let problem = "{{auth.token}} needs an [auth] whose token is fetched: oauth2, session or \
-                       google_service_account";
-        return Err((at, problem.to_owned()));
+        return Err((at, NO_TOKEN.to_owned()));
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -18,16 +18,24 @@ use crate::request::{Body, RequestPlan};
 use crate::transformer::{Entry, Planned, StepResponse, Transformer};
 
 /// The attempt's time where nobody names one: it shows in signatures.
-pub(crate) const NOW_UNIX_S: u64 = 1_700_000_000;
+pub const NOW_UNIX_S: u64 = 1_700_000_000;
 /// A token that would have to be fetched, where nobody names one.
 pub(crate) const TOKEN: &str = "tok";
 
 /// What came of events.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// All requests in order, those of earlier steps included: objects with `method`, `url`,
-    /// `headers` and, where there is one, `body`.
-    Requests(Vec<Value>),
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// All in order, those of earlier steps included: objects with `method`, `url`, `headers` and,
+    /// where there is one, `body`.
+    pub requests: Vec<Value>,
+    /// How it ended, if not with the requests: nothing was sent, or a later step refused the event
+    /// for which earlier ones had sent them.
+    pub refused: Option<Refused>,
+}
+
+/// Why an event is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
     /// The whole reason: `destination: why`.
     Filtered(String),
     /// The whole reason: `invalid: what is missing`.
@@ -35,14 +43,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    fn rejected(why: String) -> Self {
+        Self {
+            requests: Vec::new(),
+            refused: Some(Refused::Rejected(why)),
+        }
+    }
+
     /// As cases and `fairlane destination transform` write it.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        match self {
-            Self::Requests(requests) => json!({ "requests": requests }),
-            Self::Filtered(why) => json!({ "filtered": why }),
-            Self::Rejected(why) => json!({ "rejected": why }),
+        let mut told = Map::new();
+        if self.refused.is_none() || !self.requests.is_empty() {
+            told.insert("requests".to_owned(), json!(self.requests));
         }
+        match &self.refused {
+            None => None,
+            Some(Refused::Filtered(why)) => told.insert("filtered".to_owned(), json!(why)),
+            Some(Refused::Rejected(why)) => told.insert("rejected".to_owned(), json!(why)),
+        };
+        told.into()
     }
 }
 
@@ -70,17 +90,22 @@ pub fn play(
 /// One event as a line of JSON, and what its connection would send, as [`play`] does. A line that
 /// ingest would not take is rejected.
 pub fn play_line(transformer: &mut Transformer, line: &[u8], answers: &[StepResponse]) -> Outcome {
+    play_line_at(transformer, line, answers, NOW_UNIX_S)
+}
+
+/// As [`play_line`], by an attempt of that time.
+pub fn play_line_at(
+    transformer: &mut Transformer,
+    line: &[u8],
+    answers: &[StepResponse],
+    now_unix_s: u64,
+) -> Outcome {
     if let Err(problem) = serde_json::from_slice::<HashMap<String, IgnoredAny>>(line) {
-        return Outcome::Rejected(format!("the line is no JSON object: {problem}"));
+        return Outcome::rejected(format!("the line is no JSON object: {problem}"));
     }
     let event = Bytes::copy_from_slice(line);
-    play(
-        transformer,
-        &[event],
-        answers,
-        NOW_UNIX_S,
-        &Secret::new(TOKEN),
-    )
+    let token = Secret::new(TOKEN);
+    play(transformer, &[event], answers, now_unix_s, &token)
 }
 
 /// Answers as cases and `--responses` write them: a list of `{"status", "headers", "body"}`, each of
@@ -138,7 +163,9 @@ impl Run<'_> {
     fn events(&mut self, events: &[Bytes]) -> Outcome {
         let mut entries: Vec<(Entry, String)> = Vec::new();
         let mut refused = None;
+        let mut ended = None;
         for (index, event) in events.iter().enumerate() {
+            let sent_before = self.requests.len();
             let id = message_id(event);
             // The flag of the log is set where it matters: here every event is looked at.
             let mut planned = self.transformer.event(event, true, Origin::of_tool(index));
@@ -155,7 +182,12 @@ impl Run<'_> {
                         break;
                     }
                     other => {
-                        refused = Some(refusal(other));
+                        let why = refusal(other);
+                        if self.requests.len() > sent_before {
+                            ended = Some(why);
+                        } else {
+                            refused = Some(why);
+                        }
                         break;
                     }
                 }
@@ -170,9 +202,11 @@ impl Run<'_> {
                 other => refused = Some(refusal(other)),
             }
         }
-        match refused {
-            Some(refused) if self.requests.is_empty() => refused,
-            _ => Outcome::Requests(std::mem::take(&mut self.requests)),
+        // One event that is not sent among others that are is no outcome of them all.
+        let refused = refused.filter(|_| self.requests.is_empty());
+        Outcome {
+            requests: std::mem::take(&mut self.requests),
+            refused: ended.or(refused),
         }
     }
 
@@ -209,7 +243,7 @@ fn message_id(event: &[u8]) -> String {
         .unwrap_or_default()
 }
 
-fn refusal(planned: Planned) -> Outcome {
+fn refusal(planned: Planned) -> Refused {
     let told = |reason: &str, detail: String| {
         if detail.is_empty() {
             reason.to_owned()
@@ -218,10 +252,10 @@ fn refusal(planned: Planned) -> Outcome {
         }
     };
     match planned {
-        Planned::Filtered(reason, detail) => Outcome::Filtered(told(reason.as_str(), detail)),
-        Planned::Rejected(reason, detail) => Outcome::Rejected(told(reason.as_str(), detail)),
+        Planned::Filtered(reason, detail) => Refused::Filtered(told(reason.as_str(), detail)),
+        Planned::Rejected(reason, detail) => Refused::Rejected(told(reason.as_str(), detail)),
         Planned::Send { .. } | Planned::Entry(_) => {
-            Outcome::Rejected("bad_request: a batch made no request".to_owned())
+            Refused::Rejected("bad_request: a batch made no request".to_owned())
         }
     }
 }

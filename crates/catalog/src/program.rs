@@ -1,7 +1,7 @@
 //! Programs: VRL source, vetted, compiled once and shared.
 //!
 //! ```text
-//! source --vet(lexical)--> parse --vet(tree)--> compile --> Program --guard--> value
+//! source --vet(lexical)--> parse --vet(tree)--> barriers --> compile --> Program --guard--> value
 //!          '------------- on a thread with a large stack -----'      steps, time, bytes
 //! ```
 
@@ -19,11 +19,13 @@ use crate::definition::settings::{SettingSpec, SettingType};
 use crate::error::{Error, line_of};
 use crate::limits::COMPILE_STACK_BYTES;
 
+mod barrier;
 mod functions;
 pub(crate) mod guard;
 mod guarded;
 mod own;
 pub(crate) mod scope;
+mod typed;
 mod vet;
 
 pub(crate) use guard::{Stop, run};
@@ -33,7 +35,7 @@ pub use vet::vet;
 /// A program's part: what it sees, and what it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
-    /// `.event`, `.record`, `.settings`
+    /// `.event`, `.event_json`, `.record`, `.settings`
     Event,
     /// also `.responses`, `.state`
     Step,
@@ -90,6 +92,10 @@ impl Source {
     /// The file's name.
     pub(crate) fn file(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     pub(crate) fn mentions(&self, word: &str) -> bool {
@@ -211,9 +217,10 @@ fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, 
         vet::tree(text, &tree, role.sees_root())?;
         let state = TypeState {
             local: Default::default(),
-            external: environment(role, settings),
+            external: environment(role, settings, text),
         };
-        let result = Compiler::compile(functions::allowed(), tree, &state, configuration(role))
+        let tree = barrier::insert(tree);
+        let result = Compiler::compile(functions::compiled(), tree, &state, configuration(role))
             .map_err(|problems| first_problem(text, problems))?;
         let program = result.program;
         if role == Role::Filter && !program.final_type_info().result.kind().contains_boolean() {
@@ -240,7 +247,8 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Re
 }
 
 /// What the compiler knows of a program's input: the more it knows, the less a program must check.
-fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
+/// What its text does not name is left out: the compiler copies all of it at every turn.
+fn environment(role: Role, settings: &[SettingSpec], text: &str) -> ExternalEnv {
     let event = || Kind::object(Collection::json());
     let list = |items: Kind| Kind::array(Collection::from_unknown(items));
     let mut known: Vec<(&str, Kind)> = Vec::new();
@@ -251,10 +259,12 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         Role::Event => {
             known.push((scope::EVENT, event()));
             known.push((scope::RECORD, record()));
+            known.push((scope::EVENT_JSON, Kind::bytes()));
         }
         Role::Step => {
             known.push((scope::EVENT, event()));
             known.push((scope::RECORD, record()));
+            known.push((scope::EVENT_JSON, Kind::bytes()));
             known.push((scope::STATE, Kind::json()));
             known.push((scope::RESPONSES, list(response())));
         }
@@ -273,8 +283,9 @@ fn environment(role: Role, settings: &[SettingSpec]) -> ExternalEnv {
         }
     }
     if !matches!(role, Role::Response | Role::Partial) {
-        known.push((scope::SETTINGS, setting_kinds(settings)));
+        known.push((scope::SETTINGS, setting_kinds(settings, text)));
     }
+    known.retain(|(name, _)| text.contains(name));
     let mut root: Collection<Field> = Collection::empty();
     for (name, kind) in known {
         root = root.with_known(name, kind);
@@ -303,9 +314,17 @@ fn response() -> Kind {
     Kind::object(fields)
 }
 
-fn setting_kinds(settings: &[SettingSpec]) -> Kind {
+fn setting_kinds(settings: &[SettingSpec], text: &str) -> Kind {
+    // Somebody who takes them as a whole may find any of them.
+    let whole = text
+        .split(".settings")
+        .skip(1)
+        .any(|behind| !behind.starts_with('.'));
+    let named = settings
+        .iter()
+        .filter(|setting| whole || text.contains(&setting.name));
     let mut fields: Collection<Field> = Collection::empty();
-    for setting in settings {
+    for setting in named {
         if setting.secret {
             fields = fields.with_known(format!("has_{}", setting.name), Kind::boolean());
             continue;
@@ -332,6 +351,7 @@ fn configuration(role: Role) -> CompileConfig {
     let read_only: &[&str] = match role {
         Role::Transform => &[],
         Role::Event | Role::Step => &[
+            scope::EVENT_JSON,
             scope::RECORD,
             scope::SETTINGS,
             scope::STATE,

@@ -76,7 +76,7 @@ impl Body {
             Self::Empty => return None,
             Self::Event(_) | Self::Events(_) | Self::Json(_) => "application/json",
             Self::Ndjson(_) => "application/x-ndjson",
-            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Form(_) => encode::FORM,
             Self::Multipart { boundary, .. } => {
                 let kind = format!("multipart/form-data; boundary={boundary}");
                 return Some(Cow::Owned(kind));

@@ -1,4 +1,4 @@
-//! Signatures of request bodies: Standard Webhooks and plain HMAC.
+//! Signatures: of bodies (Standard Webhooks, plain HMAC), of URLs, and of whole requests (AWS, OAuth 1).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,9 +6,13 @@ use ring::{digest, hmac};
 
 use crate::encode::hex;
 
+mod oauth1;
 mod sigv4;
+mod url_hmac;
 
+pub(crate) use oauth1::{OAuth1, Signed};
 pub(crate) use sigv4::SigV4;
+pub(crate) use url_hmac::UrlHmac;
 
 /// Names bytes by what they are.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
@@ -67,14 +71,14 @@ pub(crate) enum HmacHash {
 }
 
 impl HmacHash {
-    /// Lower-case hex of the body's HMAC.
-    pub(crate) fn hex(self, secret: &str, body: &[u8]) -> String {
+    /// Lower-case hex of the bytes' HMAC.
+    pub(crate) fn hex(self, secret: &str, bytes: &[u8]) -> String {
         let algorithm = match self {
             Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => hmac::HMAC_SHA256,
         };
         let key = hmac::Key::new(algorithm, secret.as_bytes());
-        hex(hmac::sign(&key, body).as_ref())
+        hex(hmac::sign(&key, bytes).as_ref())
     }
 }
 

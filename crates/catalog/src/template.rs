@@ -1,4 +1,5 @@
-//! Templates: strings of `destination.toml` with `{{settings.x}}` and `{{secret.x}}` in them.
+//! Templates: strings of `destination.toml` with `{{settings.x}}` and `{{secret.x}}` in them, in
+//! `[request]` also `{{auth.token}}`.
 
 use std::fmt;
 
@@ -17,13 +18,49 @@ pub(crate) struct Template {
 enum Part {
     Text(String),
     Setting(String),
-    Secret { name: String, index: usize },
+    Secret {
+        name: String,
+        index: usize,
+    },
+    /// The token of `[auth]`.
+    Token,
 }
 
 impl Template {
     /// # Errors
     /// A placeholder that names no setting, or is not closed.
     pub(crate) fn parse(text: &str, settings: &[SettingSpec]) -> Result<Self, String> {
+        Self::parse_parts(text, |inside| placeholder(inside, settings))
+    }
+
+    /// As [`Template::parse`], for what goes into a request: `{{auth.token}}` stands for the token, if
+    /// there is one. Not in a host: a service's answer must not choose where a request goes.
+    pub(crate) fn parse_request(
+        text: &str,
+        settings: &[SettingSpec],
+        has_token: bool,
+    ) -> Result<Self, String> {
+        let parsed = Self::parse_parts(text, |inside| match inside {
+            "auth.token" if has_token => Ok(Part::Token),
+            "auth.token" => Err(marks::NO_TOKEN.to_owned()),
+            inside => placeholder(inside, settings),
+        })?;
+        let before = text.split("{{auth.token}}").next().unwrap_or_default();
+        let host = before.split_once("://").map(|(_, host)| host);
+        if parsed.parts.contains(&Part::Token)
+            && host.is_some_and(|host| !host.contains(['/', '?']))
+        {
+            return Err(
+                "{{auth.token}} stands in a path, a query or a header, not in a host".to_owned(),
+            );
+        }
+        Ok(parsed)
+    }
+
+    fn parse_parts(
+        text: &str,
+        placeholder: impl Fn(&str) -> Result<Part, String>,
+    ) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
@@ -33,7 +70,7 @@ impl Template {
             let Some((inside, tail)) = after.split_once("}}") else {
                 return Err(format!("{text:?} opens \"{{{{\" without \"}}}}\""));
             };
-            parts.push(placeholder(inside.trim(), settings)?);
+            parts.push(placeholder(inside.trim())?);
             rest = tail;
         }
         if !rest.is_empty() {
@@ -50,6 +87,8 @@ impl Template {
                 Part::Text(text) => out.push_str(text),
                 Part::Setting(name) => out.push_str(&value_text(settings, name)?),
                 Part::Secret { name, .. } => out.push_str(settings.secrets.get(name)?.reveal()),
+                // Only requests have it, and those are marked.
+                Part::Token => return None,
             }
         }
         Some(out)
@@ -89,7 +128,7 @@ impl Template {
     /// The settings and secrets it needs.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Token => None,
             Part::Setting(name) | Part::Secret { name, .. } => Some(name.as_str()),
         })
     }
@@ -123,6 +162,7 @@ impl Template {
                     settings.secrets.get(name)?;
                     out.push_str(&marks::mark(*index));
                 }
+                Part::Token => out.push_str(&marks::mark(marks::TOKEN)),
             }
         }
         Some(out)
@@ -136,6 +176,7 @@ impl fmt::Display for Template {
             Part::Text(text) => f.write_str(text),
             Part::Setting(name) => write!(f, "{{{{settings.{name}}}}}"),
             Part::Secret { name, .. } => write!(f, "{{{{secret.{name}}}}}"),
+            Part::Token => f.write_str("{{auth.token}}"),
         })
     }
 }

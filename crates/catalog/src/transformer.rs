@@ -26,7 +26,7 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
 use crate::origin::Origin;
 use crate::program::scope::{
-    ENTRIES, EVENT, FIRST, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot,
+    ENTRIES, EVENT, EVENT_JSON, FIRST, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot,
 };
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
@@ -91,6 +91,8 @@ pub struct StepState {
     event: Value,
     /// Null where no program looks at it.
     record: Value,
+    /// The event's own JSON, where a program of the definition wants it; else null.
+    text: Value,
     state: Value,
 }
 
@@ -107,6 +109,8 @@ pub struct StepResponse {
 pub struct Transformer {
     definition: Arc<Definition>,
     binding: Binding,
+    /// Whether a program of the definition wants the event's own JSON.
+    wants_text: bool,
     /// Only of definitions that forward events: whether they go as lists.
     forwards_lists: bool,
     /// Whether its programs look at `.record`.
@@ -149,6 +153,7 @@ impl Transformer {
         Ok(Self {
             binding,
             forward_url,
+            wants_text: definition.mentions(EVENT_JSON),
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
             wants_origin: definition.wants_origin(),
             destination_names: destination_names.to_vec(),
@@ -202,9 +207,10 @@ impl Transformer {
         }
         let mut tree = json::parse(event)
             .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
+        let mut changed = false;
         if !untouched {
             self.apply_filters(&mut tree)?;
-            let changed = self.apply_transform(&mut tree)?;
+            changed = self.apply_transform(&mut tree)?;
             let kind = tree.as_object().and_then(|members| members.get("type"));
             if !self
                 .definition
@@ -223,6 +229,11 @@ impl Transformer {
                 };
             }
         }
+        let text = match (self.wants_text, changed) {
+            (false, _) => Value::Null,
+            (true, false) => json::text(event).into(),
+            (true, true) => Value::Bytes(written(&tree)?),
+        };
         self.run_steps(
             StepState {
                 step: 0,
@@ -232,6 +243,7 @@ impl Transformer {
                 } else {
                     Value::Null
                 },
+                text,
                 state: Value::Null,
             },
             Vec::new(),
@@ -415,6 +427,7 @@ impl Transformer {
             let answers = Value::Array(std::mem::take(&mut responses));
             let mut scope = Scope::Named(vec![
                 (EVENT, Slot::Change(&mut at.event)),
+                (EVENT_JSON, Slot::Read(&at.text)),
                 (SETTINGS, Slot::Read(&self.binding.settings)),
                 (RECORD, Slot::Read(&at.record)),
                 (STATE, Slot::Read(&at.state)),
@@ -430,6 +443,7 @@ impl Transformer {
                 step: at.step + 1,
                 event: kept,
                 record: at.record,
+                text: std::mem::replace(&mut at.text, Value::Null),
                 state,
             };
             if !requests.is_empty() {

@@ -5,7 +5,7 @@
 //!   stop:   ingest (answers all it took) and delivery (finishes what flies) -> management -> log
 //! ```
 
-mod apart;
+pub mod apart;
 mod descriptors;
 mod options;
 mod signals;
@@ -34,7 +34,7 @@ use self::descriptors::Shares;
 use self::options::existing_store;
 pub use self::options::{open_store, registry as registry_of};
 pub use self::signals::StopSignals;
-pub use self::vetting::vet;
+use self::vetting::vet;
 use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::config::{Config, process_environment};
@@ -128,8 +128,11 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
 pub fn load(path: &Path, store: Option<&Store>) -> anyhow::Result<(Config, Catalog)> {
     let secret = |name: &str| store?.get_secret(name).ok().flatten();
     let config = Config::load(path, &process_environment(), &secret)?;
-    let catalog = load_catalog(path, &config)?;
-    vet(path, &config, &catalog)?;
+    let mut catalog = load_catalog(path, &config)?;
+    vet(path, &config, &mut catalog, &apart::vet)?;
+    for (id, error) in catalog.refused() {
+        tracing::warn!("no destination uses definition {id}, which is refused: {error}");
+    }
     Ok((config, catalog))
 }
 
@@ -139,9 +142,9 @@ fn load_catalog(config_path: &Path, config: &Config) -> anyhow::Result<Catalog> 
     match &config.catalog.overlay_dir {
         None => Ok(catalog),
         Some(dir) => {
-            let folders = Folder::read_all(&options::beside(config_path, dir))?;
-            apart::vet(&folders)?;
-            Ok(catalog.with_folders(folders)?)
+            let mut found = Folder::find_all(&options::beside(config_path, dir))?;
+            apart::vet_folders(&mut found)?;
+            Ok(catalog.with_folders(found))
         }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use super::{Came, Raw};
-use crate::play::{Outcome, WrittenAnswer};
+use crate::json;
+use crate::play::{Outcome, Refused, WrittenAnswer};
 use crate::transformer::StepResponse;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -66,8 +67,11 @@ impl Case {
 
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
         match (&self.event, &self.events) {
-            (Some(event), None) => Ok(vec![compact(event)?]),
-            (None, Some(events)) => events.iter().map(compact).collect(),
+            (Some(event), None) => Ok(vec![json::compact(event.get()).into()]),
+            (None, Some(events)) => Ok(events
+                .iter()
+                .map(|event| json::compact(event.get()).into())
+                .collect()),
             _ => Err("a case has either event, events or response".to_owned()),
         }
     }
@@ -88,27 +92,33 @@ impl Case {
     }
 
     pub(super) fn expected(&self) -> Result<Came, String> {
-        let outcome = match (&self.requests, &self.filtered, &self.rejected, &self.result) {
-            (Some(raw), None, None, None) => read("requests", raw).map(Outcome::Requests)?,
-            (None, Some(why), None, None) => Outcome::Filtered(why.clone()),
-            (None, None, Some(why), None) => Outcome::Rejected(why.clone()),
-            (None, None, None, Some(result)) => return Ok(Came::Result(result.clone())),
+        let sends = self.requests.is_some();
+        let refused = match (&self.filtered, &self.rejected, &self.result) {
+            (Some(why), None, None) => Some(Refused::Filtered(why.clone())),
+            (None, Some(why), None) => Some(Refused::Rejected(why.clone())),
+            (None, None, None) if sends => None,
+            (None, None, Some(result)) if !sends => return Ok(Came::Result(result.clone())),
             _ => {
                 return Err(
-                    "a case expects one of requests, filtered, rejected, result; run \
-                            `fairlane destination test --bless` to fill it in"
+                    "a case expects requests, filtered or rejected (with the requests of \
+                            earlier steps, if they sent some), or result; run `fairlane \
+                            destination test --bless` to fill it in"
                         .to_owned(),
                 );
             }
         };
-        Ok(Came::Events(outcome))
+        let requests = self.requests.as_ref().map(|raw| read("requests", raw));
+        Ok(Came::Events(Outcome {
+            requests: requests.transpose()?.unwrap_or_default(),
+            refused,
+        }))
     }
 
     /// Takes what came as what is expected. A request keeps the list of headers that its
     /// predecessor cared for.
     pub(super) fn expect(&mut self, came: &Came) {
         let before = match self.expected() {
-            Ok(Came::Events(Outcome::Requests(requests))) => requests,
+            Ok(Came::Events(outcome)) => outcome.requests,
             _ => Vec::new(),
         };
         self.requests = None;
@@ -116,15 +126,20 @@ impl Case {
         self.rejected = None;
         self.result = None;
         match came {
-            Came::Events(Outcome::Requests(requests)) => {
-                let mut requests = requests.clone();
+            Came::Events(outcome) => {
+                let mut requests = outcome.requests.clone();
                 for (request, before) in requests.iter_mut().zip(&before) {
                     keep_headers(request, before);
                 }
-                self.requests = to_raw_value(&requests).ok();
+                if outcome.refused.is_none() || !requests.is_empty() {
+                    self.requests = to_raw_value(&requests).ok();
+                }
+                match &outcome.refused {
+                    None => {}
+                    Some(Refused::Filtered(why)) => self.filtered = Some(why.clone()),
+                    Some(Refused::Rejected(why)) => self.rejected = Some(why.clone()),
+                }
             }
-            Came::Events(Outcome::Filtered(why)) => self.filtered = Some(why.clone()),
-            Came::Events(Outcome::Rejected(why)) => self.rejected = Some(why.clone()),
             Came::Result(result) => self.result = Some(result.clone()),
         }
     }
@@ -145,22 +160,6 @@ pub(super) fn keep_headers(request: &mut Value, before: &Value) {
 
 fn read<T: for<'de> Deserialize<'de>>(what: &str, raw: &Raw) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|problem| format!("{what}: {problem}"))
-}
-
-/// An event without its author's line breaks, as ingest would have stored it.
-fn compact(raw: &Raw) -> Result<Bytes, String> {
-    let mut out = String::with_capacity(raw.get().len());
-    let mut quoted = false;
-    let mut escaped = false;
-    for c in raw.get().chars() {
-        if !quoted && c.is_ascii_whitespace() {
-            continue;
-        }
-        quoted ^= c == '"' && !escaped;
-        escaped = quoted && c == '\\' && !escaped;
-        out.push(c);
-    }
-    Ok(out.into())
 }
 
 /// A case file in memory.

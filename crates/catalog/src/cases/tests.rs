@@ -2,6 +2,7 @@
 //! the runner itself, on a definition of its own.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use super::*;
 use crate::definition::Folder;
@@ -19,13 +20,28 @@ fn destinations() -> Vec<PathBuf> {
     dirs
 }
 
+/// A folder's name, and what it loads as.
+type Loaded = (String, Result<Arc<Definition>, Error>);
+
+/// All of them as they load, for both walks: each compiles what it comes to first.
+fn definitions() -> &'static [Loaded] {
+    static ALL: LazyLock<Vec<Loaded>> = LazyLock::new(|| {
+        let load = |dir: PathBuf| {
+            let place = dir.file_name().unwrap().to_string_lossy().into_owned();
+            let definition = Definition::load(Folder::read(&dir).unwrap());
+            (place, definition.map(Arc::new))
+        };
+        destinations().into_iter().map(load).collect()
+    });
+    &ALL
+}
+
 #[test]
 fn every_destination_holds() {
     let mut problems = Vec::new();
-    for dir in destinations() {
-        let place = dir.file_name().unwrap().to_string_lossy().into_owned();
-        let definition = match Definition::load(Folder::read(&dir).unwrap()) {
-            Ok(definition) => Arc::new(definition),
+    for (place, definition) in definitions() {
+        let definition = match definition {
+            Ok(definition) => definition,
             Err(error) => {
                 problems.push(error.to_string());
                 continue;
@@ -41,7 +57,7 @@ fn every_destination_holds() {
         if definition.case_files() == 0 {
             problems.push(format!("{place}: no case"));
         }
-        for report in run_cases(&definition) {
+        for report in run_cases(definition) {
             if let Some(failure) = report.failure {
                 problems.push(format!(
                     "{place}/{} {:?}: {failure}",
@@ -127,8 +143,9 @@ fn odd_events() -> Vec<String> {
 fn no_event_makes_a_destination_fail() {
     let events = odd_events();
     let mut problems = Vec::new();
-    for dir in destinations() {
-        let definition = Arc::new(Definition::load(Folder::read(&dir).unwrap()).unwrap());
+    // From the other end: what one walk has compiled, the other finds.
+    for (_, definition) in definitions().iter().rev() {
+        let definition = Arc::clone(definition.as_ref().unwrap());
         let texts = definition.cases.iter().map(|file| &file.text);
         let parsed: Vec<CaseFileText> = texts
             .map(|text| CaseFileText::parse(text).unwrap())

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::program::Source;
+use crate::signature::HmacHash;
 use crate::template::Template;
 
 /// One auth kind.
@@ -38,6 +39,13 @@ pub(crate) enum AuthSpec {
         secret: Template,
         prefix: String,
     },
+    UrlHmac {
+        hash: HmacHash,
+        secret: Template,
+        timestamp: Option<String>,
+        signature: String,
+    },
+    OAuth1(OAuth1Spec),
     AwsSigV4(SigV4Spec),
     /// At most one of a definition.
     Token(TokenSpec),
@@ -67,12 +75,23 @@ pub(crate) struct SigV4Spec {
     pub(crate) secret_access_key: Template,
     pub(crate) session_token: Option<Template>,
     pub(crate) region: Template,
-    pub(crate) service: String,
+    pub(crate) service: Template,
+}
+
+/// Who signs by OAuth 1.0a, and for whom.
+#[derive(Debug)]
+pub(crate) struct OAuth1Spec {
+    pub(crate) consumer_key: Template,
+    pub(crate) consumer_secret: Template,
+    pub(crate) token: Template,
+    pub(crate) token_secret: Template,
 }
 
 /// A token that one request gets and many use.
 #[derive(Debug)]
 pub(crate) struct TokenSpec {
+    /// Where nothing is set that a token is got with, none is needed.
+    pub(crate) optional: bool,
     /// Where it is set, nothing is fetched.
     pub(crate) access_token: Option<Template>,
     pub(crate) place: TokenPlace,

@@ -25,13 +25,20 @@ const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", 
 const HOUR_MS: u64 = 3_600_000;
 
 /// A definition's files, from the binary or from a directory.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Folder {
     pub id: String,
     /// Where it stands, for errors: `destinations/webhook`.
     pub place: String,
     /// Text by path within the folder: `cases/track.json`.
     pub files: BTreeMap<String, String>,
+}
+
+/// A folder of a directory of definitions, or why it cannot be read.
+#[derive(Debug, Clone)]
+pub struct FoundFolder {
+    pub id: String,
+    pub folder: Result<Folder, Error>,
 }
 
 impl Folder {
@@ -56,26 +63,28 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Reads every definition's folder of a directory.
+    /// Reads every definition's folder of a directory. One that cannot be read says so in its place:
+    /// the others are none the worse for it.
     ///
     /// # Errors
-    /// The directory or one of them cannot be read.
-    pub fn read_all(dir: &Path) -> Result<Vec<Self>, Error> {
+    /// The directory cannot be read.
+    pub fn find_all(dir: &Path) -> Result<Vec<FoundFolder>, Error> {
         let unreadable = |problem: std::io::Error| Error::Unreadable {
             path: dir.to_owned(),
             problem: problem.to_string(),
         };
-        let mut folders = Vec::new();
+        let mut found = Vec::new();
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if path.is_dir() && !hidden {
-                folders.push(Self::read(&path)?);
+            let id = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && !id.starts_with('.') {
+                found.push(FoundFolder {
+                    id: id.into_owned(),
+                    folder: Self::read(&path),
+                });
             }
         }
-        Ok(folders)
+        Ok(found)
     }
 
     /// Whether a file is part of a definition. Pictures and editors' droppings are not.
@@ -396,7 +405,10 @@ impl Loader<'_> {
             return Ok(RequestSpec::default());
         };
         let (span, raw) = (spanned.span(), spanned.get_ref());
-        let template = |text: &String| self.template(&span, text);
+        let template = |text: &String| {
+            Template::parse_request(text, self.settings, self.has_token)
+                .map_err(|problem| self.error(&span, problem))
+        };
         let mut headers = Vec::new();
         for (name, value) in &raw.headers {
             let name = header_name(name).map_err(|problem| self.error(&span, problem))?;

@@ -81,6 +81,7 @@ pub(super) struct RawAuth {
     pub(super) kind: String,
     pub(super) login: Option<RawLogin>,
     pub(super) params: Option<BTreeMap<String, String>>,
+    pub(super) optional: Option<bool>,
     #[serde(flatten)]
     pub(super) keys: BTreeMap<String, String>,
 }

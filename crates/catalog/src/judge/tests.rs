@@ -236,6 +236,22 @@ fn partial_failures_are_told_apart() {
         expect!["Each([Delivered, Rejected(Refused), Failed(TryAgain)])"],
     );
     check(200, &[], r#"{"errors":[]}"#, 3, expect!["All(Delivered)"]);
+    // A batch of one is a batch: 2xx does not say that its entry was taken.
+    check(
+        200,
+        &[],
+        r#"{"errors":[0]}"#,
+        1,
+        expect!["All(Rejected(Refused))"],
+    );
+    check(
+        200,
+        &[],
+        r#"{"errors":[{"index":0,"result":"retry"}]}"#,
+        1,
+        expect!["All(Failed(TryAgain))"],
+    );
+    check(200, &[], r#"{"errors":[1]}"#, 1, expect!["All(Delivered)"]);
     check(
         200,
         &[],

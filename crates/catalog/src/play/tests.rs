@@ -84,3 +84,44 @@ fn later_steps_see_the_given_answers_then_empty_ones() {
     let problem = parse_answers(r#"[{"staus": 1}]"#).err().unwrap();
     assert!(problem.contains("unknown field `staus`"), "{problem}");
 }
+
+#[test]
+fn what_a_later_step_refuses_is_told_with_the_requests_before_it() {
+    let toml = "name = \"T\"\ncategory = \"t\"\nhosts = [\"a.example\"]\n\
+                steps = [\"event.vrl\", \"write.vrl\"]\n";
+    let look_up = r#"{"method": "GET", "url": "https://a.example/1"}"#;
+    let write = r#"if .responses[0].status == 404 { {"rejected": "nobody"} } else { {"filtered": "known"} }"#;
+    let case = json!({"name": "nobody there", "event": {"type": "track"}, "responses": [{"status": 404}],
+        "requests": [{"method": "GET", "url": "https://a.example/1"}], "rejected": "invalid: nobody"});
+    let made = |case: &Value| {
+        let case = case.to_string();
+        let files = [
+            ("destination.toml", toml),
+            ("event.vrl", look_up),
+            ("write.vrl", write),
+            ("cases/a.json", case.as_str()),
+        ];
+        Arc::new(Definition::load(folder("t", &files)).unwrap())
+    };
+    let told = |case: &Value| crate::run_cases(&made(case)).remove(0).failure;
+    assert_eq!(told(&case), None);
+    for (key, value) in [
+        ("rejected", Value::Null),
+        ("rejected", json!("invalid: other")),
+        ("requests", Value::Null),
+    ] {
+        let mut other = case.clone();
+        match value {
+            Value::Null => drop(other.as_object_mut().unwrap().remove(key)),
+            value => other[key] = value,
+        }
+        assert!(told(&other).is_some(), "{other}");
+    }
+
+    let definition = made(&case);
+    let checked = definition.check_settings(&Settings::default()).unwrap();
+    let mut transformer = Transformer::new(definition, checked, &[], None, None).unwrap();
+    let shown = play_line(&mut transformer, b"{}", &[]).to_value();
+    assert_eq!(shown["filtered"], "destination: known");
+    assert_eq!(shown["requests"][0]["method"], "GET");
+}

@@ -6,8 +6,10 @@ use std::sync::LazyLock;
 use vrl::compiler::Function;
 use vrl::compiler::value::kind;
 
+use super::barrier;
 use super::guarded::guarded;
 use super::own;
+use super::typed::typed;
 
 /// VRL's own. Left out are all that reach clock, randomness, network, environment, files or log; and
 /// those whose output has no bound that their input has (`decode_gzip`), whose recursion has none
@@ -98,22 +100,28 @@ const STANDARD: &[&str] = &[
     "zip",
 ];
 
-static ALLOWED: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
+static COMPILED: LazyLock<Vec<Box<dyn Function>>> = LazyLock::new(|| {
     let mut functions = vrl::stdlib::all();
     functions.retain(|function| STANDARD.contains(&function.identifier()));
-    let mut functions: Vec<_> = functions.into_iter().map(guarded).collect();
-    functions.extend(own::all());
+    let standard = functions.into_iter().map(guarded);
+    let mut functions: Vec<_> = standard.chain(own::all()).map(typed).collect();
+    functions.push(barrier::function());
     functions
 });
 
+/// All functions that the compiler may meet: those that a program may call, and the barrier, last.
+pub(super) fn compiled() -> &'static [Box<dyn Function>] {
+    &COMPILED
+}
+
 /// All functions that a program may call.
 pub(super) fn allowed() -> &'static [Box<dyn Function>] {
-    &ALLOWED
+    COMPILED.split_last().map_or(&[], |(_, allowed)| allowed)
 }
 
 /// Whether a function's result may have the members of its arguments' types. Ours never do.
 pub(super) fn carries_members(name: &str) -> bool {
-    let known = ALLOWED
+    let known = allowed()
         .iter()
         .find(|function| function.identifier() == name);
     known.is_none_or(|function| function.return_kind() & kind::CONTAINER != 0 && !own::is_own(name))

@@ -10,7 +10,7 @@ use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::value::Value;
 
-use super::{Program, Scope, own};
+use super::{Program, Scope, barrier, own};
 use crate::alloc::live_bytes;
 use crate::error::shorten;
 use crate::limits::{DETAIL_BYTES_MAX, LIVE_BYTES_MAX, RUN_TIME_MAX, STEPS_MAX};
@@ -124,7 +124,8 @@ fn stop(terminated: Terminate, over: Option<String>) -> Stop {
             Stop::Aborted(shorten(&message.unwrap_or_default(), DETAIL_BYTES_MAX).to_owned())
         }
         Terminate::Abort(error) | Terminate::Error(error) => {
-            Stop::Failed(shorten(&error.to_string(), DETAIL_BYTES_MAX).to_owned())
+            let told = error.to_string();
+            Stop::Failed(shorten(&barrier::untraced(&told), DETAIL_BYTES_MAX).to_owned())
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::limits::{
 };
 
 mod personal;
+mod written;
 
 thread_local! {
     /// Which limit the last call on this thread ran into.
@@ -332,7 +333,7 @@ pub(super) fn all() -> Vec<Box<dyn Function>> {
 }
 
 fn table() -> impl Iterator<Item = &'static Own> {
-    TABLE.iter().chain(personal::TABLE)
+    TABLE.iter().chain(personal::TABLE).chain(written::TABLE)
 }
 
 pub(super) fn is_own(name: &str) -> bool {

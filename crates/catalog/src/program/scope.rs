@@ -7,6 +7,8 @@ use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 use vrl::value::Value;
 
 pub(crate) const EVENT: &str = "event";
+/// The event as it came, as a JSON text.
+pub(crate) const EVENT_JSON: &str = "event_json";
 pub(crate) const SETTINGS: &str = "settings";
 pub(crate) const RECORD: &str = "record";
 pub(crate) const STATE: &str = "state";

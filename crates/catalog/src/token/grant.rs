@@ -48,6 +48,8 @@ enum GrantBody {
 }
 
 impl TokenGrant {
+    /// `None` where the definition needs no token and the operator has set nothing to get one with.
+    ///
     /// # Errors
     /// A setting that is not set, or does not do.
     pub(crate) fn new(
@@ -55,19 +57,24 @@ impl TokenGrant {
         binding: &Binding,
         definition: &Definition,
         settings: &CheckedSettings,
-    ) -> Result<Self, SettingProblem> {
+    ) -> Result<Option<Self>, SettingProblem> {
         let mut fill = Fill {
             settings,
+            definition,
             unset: BTreeSet::new(),
+            chosen: false,
         };
         let made = match &spec.grant {
             Grant::OAuth2 { .. } => oauth2(&spec.grant, &mut fill),
-            Grant::Session { .. } => session(&spec.grant, definition, &mut fill),
+            Grant::Session { .. } => session(&spec.grant, &mut fill),
             Grant::GoogleServiceAccount { credentials, scope } => {
                 google(&fill.text(credentials), scope)
             }
         };
         if !fill.unset.is_empty() {
+            if spec.optional && !fill.chosen {
+                return Ok(None);
+            }
             return Err(unset(spec, &fill.unset));
         }
         let problem = |problem: String| SettingProblem {
@@ -81,7 +88,7 @@ impl TokenGrant {
             check_header_value(name, value).map_err(problem)?;
         }
         grant.id = grant.identity(binding);
-        Ok(grant)
+        Ok(Some(grant))
     }
 
     fn identity(&self, binding: &Binding) -> GrantId {
@@ -143,7 +150,7 @@ impl TokenGrant {
                 let rotated = refresh_token.filter(|_| name == REFRESH_TOKEN);
                 encode::push_pair(&mut out, name, rotated.map_or(value, Secret::reveal));
             }
-            (out, "application/x-www-form-urlencoded")
+            (out, encode::FORM)
         };
         let (body, kind) = match &self.body {
             GrantBody::None => (String::new(), ""),
@@ -175,40 +182,51 @@ impl TokenGrant {
 /// Fills templates, and remembers which settings they missed.
 struct Fill<'a> {
     settings: &'a CheckedSettings,
+    definition: &'a Definition,
     unset: BTreeSet<String>,
+    /// The operator has set one of them that could have been left out.
+    chosen: bool,
 }
 
 impl Fill<'_> {
+    fn look(&mut self, template: &Template) {
+        let unset: Vec<&str> = template.unset(self.settings).collect();
+        let could_be_left_out = |name: &str| {
+            let known = self.definition.settings.iter();
+            let mut known = known.filter(|spec| spec.name == name);
+            known.any(|spec| !spec.required && spec.default.is_none())
+        };
+        self.chosen |= template
+            .names()
+            .any(|name| !unset.contains(&name) && could_be_left_out(name));
+        self.unset.extend(unset.into_iter().map(str::to_owned));
+    }
+
     fn text(&mut self, template: &Template) -> String {
-        self.unset
-            .extend(template.unset(self.settings).map(str::to_owned));
+        self.look(template);
         template.reveal(self.settings).unwrap_or_default()
     }
 
     /// Marked, as a URL is shown.
     fn url(&mut self, template: &Template) -> Result<String, String> {
-        self.unset
-            .extend(template.unset(self.settings).map(str::to_owned));
+        self.look(template);
         if !template.keeps_host(self.settings) {
             return Err("a setting in the host of the token's url is no part of a name".to_owned());
         }
         Ok(template.marked_url(self.settings).unwrap_or_default())
     }
 
-    fn tree(&mut self, tree: &Value, definition: &Definition) -> Value {
+    fn tree(&mut self, tree: &Value) -> Value {
         match tree {
-            Value::String(text) => match Template::parse(text, &definition.settings) {
+            Value::String(text) => match Template::parse(text, &self.definition.settings) {
                 Ok(template) => self.text(&template).into(),
                 // It was parsed when the definition was loaded.
                 Err(_) => Value::Null,
             },
-            Value::Array(items) => items
-                .iter()
-                .map(|item| self.tree(item, definition))
-                .collect(),
+            Value::Array(items) => items.iter().map(|item| self.tree(item)).collect(),
             Value::Object(members) => members
                 .iter()
-                .map(|(name, value)| (name.clone(), self.tree(value, definition)))
+                .map(|(name, value)| (name.clone(), self.tree(value)))
                 .collect(),
             other => other.clone(),
         }
@@ -297,11 +315,7 @@ fn oauth2(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
     Ok(post(fill.url(token_url)?, headers, GrantBody::Form(pairs)))
 }
 
-fn session(
-    grant: &Grant,
-    definition: &Definition,
-    fill: &mut Fill<'_>,
-) -> Result<TokenGrant, String> {
+fn session(grant: &Grant, fill: &mut Fill<'_>) -> Result<TokenGrant, String> {
     let Grant::Session {
         method,
         url,
@@ -323,7 +337,7 @@ fn session(
     let body = match body {
         LoginBody::None => GrantBody::None,
         LoginBody::Form(pairs) => GrantBody::Form(texts(pairs)),
-        LoginBody::Json(tree) => GrantBody::Json(fill.tree(tree, definition).to_string()),
+        LoginBody::Json(tree) => GrantBody::Json(fill.tree(tree).to_string()),
     };
     Ok(TokenGrant {
         method: method.clone(),

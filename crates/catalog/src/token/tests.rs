@@ -446,6 +446,10 @@ fn mistakes_in_auth_are_told() {
         "[auth]\nkind = \"aws_sigv4\"\nservice = \"s3\"\n",
         expect![[r#"[auth] kind = "aws_sigv4" needs access_key_id"#]],
     );
+    check(
+        "[auth]\nkind = \"url_hmac\"\nhash = \"md5\"\nsecret = \"s\"\nsignature = \"s\"\n",
+        expect![[r#"hash "md5" is none: use sha1 or sha256"#]],
+    );
     let two = format!("{REFRESH}{CLIENT}").replace("[auth]", "[[auth]]");
     check(
         &two,
@@ -454,3 +458,144 @@ fn mistakes_in_auth_are_told() {
     let program = "\n{\"url\": \"{{auth.token}}\"}";
     expect!["{{auth.token}} needs an [auth] whose token is fetched: oauth2, session or google_service_account"].assert_eq(&told("[auth]\nkind = \"none\"\n", program));
 }
+
+const OPTIONAL: &str = r#"
+[auth]
+kind = "oauth2"
+grant = "client_credentials"
+token_url = "https://login.{{settings.region}}.example.com/token"
+client_id = "{{settings.client_id}}"
+client_secret = "{{secret.client_secret}}"
+access_token = "{{secret.access_token}}"
+optional = true
+[request]
+headers = { "x-token" = "Token {{auth.token}}" }
+url = "https://a.example.com/"
+"#;
+
+#[test]
+fn a_token_is_wanted_where_its_settings_are_set_and_else_none() {
+    let definition = Arc::new(Definition::load(bare(OPTIONAL, "{}")).unwrap());
+    let made = |settings: Value| {
+        let raw: model::Settings = serde_json::from_value(settings).unwrap();
+        let checked = definition.check_settings(&raw).unwrap();
+        let told = definition.check_token(&checked).err();
+        let definition = Arc::clone(&definition);
+        let transformer = Transformer::new(definition, checked, &[], None, None).unwrap();
+        (transformer, told.map(|problem| problem.to_string()))
+    };
+    let header = |request: &FinalRequest, name: &str| {
+        let mut headers = request.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
+    };
+    // `region` has a default: that it is set says nothing.
+    let (mut without, told) = made(json!({}));
+    assert_eq!(told, None);
+    let request = planned(&mut without);
+    assert!(!without.needs_token(&request));
+    let request = finished(&mut without, None);
+    assert_eq!(header(&request, "authorization"), None);
+    assert_eq!(header(&request, "x-token"), None);
+
+    let (mut with, told) = made(json!({"client_id": "i", "client_secret": "s"}));
+    assert_eq!(told, None);
+    let request = planned(&mut with);
+    assert!(with.needs_token(&request));
+    let request = finished(&mut with, Some("tok-1"));
+    assert_eq!(header(&request, "authorization").unwrap(), "Bearer tok-1");
+    assert_eq!(header(&request, "x-token").unwrap(), "Token tok-1");
+
+    let (mut given, told) = made(json!({"access_token": "mine"}));
+    assert_eq!(told, None);
+    let request = finished(&mut given, None);
+    assert_eq!(header(&request, "x-token").unwrap(), "Token mine");
+
+    // Half of it is a mistake.
+    let (_, told) = made(json!({"client_id": "i"}));
+    let told = told.unwrap();
+    assert!(told.contains("set client_secret"), "{told}");
+}
+
+#[test]
+fn a_program_that_names_a_token_where_there_is_none_is_refused() {
+    let auth = OPTIONAL.split("[request]").next().unwrap();
+    let mut without = transformer(auth, json!({}));
+    let planned = without.event(&br#"{"type":"track"}"#.as_slice().into(), false);
+    let Planned::Rejected(reason, detail) = planned else {
+        panic!("{planned:?}");
+    };
+    assert_eq!(reason.as_str(), "bad_request");
+    assert!(detail.contains("not set"), "{detail}");
+}
+
+#[test]
+fn a_token_stands_in_requests_but_not_in_hosts() {
+    let load = |url: &str, auth: &str| {
+        let request = format!("{auth}[request]\nurl = \"{url}\"\n");
+        Definition::load(bare(&request, "{}")).map(|_| ())
+    };
+    load("https://a.example.com/{{auth.token}}", CLIENT).unwrap();
+    let told = load("https://{{auth.token}}.example.com/", CLIENT).unwrap_err();
+    assert!(told.to_string().contains("not in a host"), "{told}");
+    let told = load("https://a.example.com/{{auth.token}}", "").unwrap_err();
+    assert!(
+        told.to_string().contains("whose token is fetched"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_service_of_an_aws_signature_may_be_a_setting() {
+    let auth = "[auth]\nkind = \"aws_sigv4\"\naccess_key_id = \"id\"\nsecret_access_key = \"k\"\n\
+                region = \"{{settings.region}}\"\nservice = \"{{settings.client_id}}\"\n";
+    let signed = |settings: Value| {
+        let definition = Arc::new(Definition::load(bare(auth, BARE)).unwrap());
+        let raw: model::Settings = serde_json::from_value(settings).unwrap();
+        let checked = definition.check_settings(&raw).unwrap();
+        let mut transformer = Transformer::new(definition, checked, &[], None, None).unwrap();
+        let request = finished(&mut transformer, None);
+        let mut headers = request.headers.into_iter();
+        headers
+            .find(|(name, _)| name == "authorization")
+            .map(|(_, value)| value)
+    };
+    let with = signed(json!({"client_id": "aoss"})).unwrap();
+    assert!(with.contains("/eu/aoss/aws4_request"), "{with}");
+    assert_eq!(signed(json!({})), None, "left out, as the setting is");
+}
+
+#[test]
+fn urls_and_oauth_1_sign_what_is_sent() {
+    let request = |auth: &str| {
+        let definition = Arc::new(Definition::load(bare(auth, BARE)).unwrap());
+        let raw = serde_json::from_value(json!({"client_id": "ck", "client_secret": "cs"}));
+        let checked = definition.check_settings(&raw.unwrap()).unwrap();
+        let mut transformer = Transformer::new(definition, checked, &[], None, None).unwrap();
+        finished(&mut transformer, None)
+    };
+    let url_hmac = "[auth]\nkind = \"url_hmac\"\nhash = \"sha256\"\n\
+                    secret = \"{{secret.client_secret}}\"\ntimestamp = \"ts\"\nsignature = \"s\"\n";
+    let url = request(url_hmac).url;
+    let (signed, signature) = url.split_once("&s=").unwrap();
+    assert_eq!(signed, "https://a.example.com/a?b=1&ts=1");
+    assert_eq!(
+        signature,
+        crate::signature::HmacHash::Sha256.hex("cs", b"/a?b=1&ts=1")
+    );
+    let oauth1 = "[auth]\nkind = \"oauth1\"\nconsumer_key = \"{{settings.client_id}}\"\n\
+                  consumer_secret = \"{{secret.client_secret}}\"\ntoken = \"t\"\ntoken_secret = \"ts\"\n";
+    let headers = request(oauth1).headers;
+    let (_, value) = headers
+        .iter()
+        .find(|(name, _)| name == "authorization")
+        .unwrap();
+    assert!(
+        value.starts_with("OAuth oauth_consumer_key=\"ck\", oauth_nonce=\""),
+        "{value}"
+    );
+    assert!(value.contains("oauth_timestamp=\"1\", oauth_token=\"t\", oauth_version=\"1.0\""));
+}
+
+const BARE: &str = r#"{"url": "https://a.example.com/a?b=1", "body": {"x": 1}}"#;

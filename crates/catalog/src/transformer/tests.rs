@@ -695,3 +695,44 @@ fn a_batch_is_larger_than_what_a_program_may_hold() {
     assert!(request.headers.contains(&encoding) && !request.compress);
     assert!(request.body.len() < lines.len() / 10);
 }
+
+#[test]
+fn programs_may_have_the_events_own_json() {
+    let toml = "name = \"T\"\ncategory = \"t\"\nhosts = [\"a.example.com\"]\n\
+                steps = [\"event.vrl\", \"later.vrl\"]\n";
+    let first = r#"
+        del(.event.z)
+        {"requests": [], "state": join(map_values(json_entries(.event_json)) -> |e| { string(e.key) ?? "" }, " ") ?? ""}
+    "#;
+    let later =
+        r#"{"url": "https://a.example.com/", "body": {"first": .state, "now": .event_json}}"#;
+    let files = [
+        ("destination.toml", toml),
+        ("event.vrl", first),
+        ("later.vrl", later),
+    ];
+    let body = |transform: Option<&str>, event: &str| {
+        let mut transformer = transformer(&files, json!({}), None, transform);
+        let body = sent(&mut transformer, event).body;
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    };
+    let event = r#"{"z":1.50,"type":"track","a":"\ud83d"}"#;
+    // As it came, whatever a program does to its copy; half an emoji is mended, as everywhere.
+    assert_eq!(
+        body(None, event),
+        json!({"first": "z type a", "now": r#"{"z":1.50,"type":"track","a":"\ufffd"}"#})
+    );
+    // What a connection's transform made of it has no order of its own.
+    assert_eq!(
+        body(Some(".b = 1"), r#"{"z":1,"type":"track","a":2}"#),
+        json!({"first": "a b type z", "now": r#"{"a":2,"b":1,"type":"track","z":1}"#})
+    );
+    let change = [
+        ("destination.toml", toml),
+        ("event.vrl", ".event_json = \"x\"\nnull"),
+        ("later.vrl", "null"),
+    ];
+    let definition = Definition::load(folder("test", &change)).unwrap();
+    let told = definition.compile().unwrap_err().to_string();
+    assert!(told.contains("read-only"), "{told}");
+}

@@ -26,7 +26,7 @@ mod verify;
 
 pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DestinationCommand::List { overlay, json } => list(&catalog(overlay)?, *json)?,
+        DestinationCommand::List { overlay, json } => list(catalog(overlay)?, *json)?,
         DestinationCommand::Show { overlay, id } => show(find(overlay, id)?.as_ref()),
         DestinationCommand::New { id, dir } => begin(id, dir)?,
         DestinationCommand::Test(args) => test::run(args)?,
@@ -71,6 +71,9 @@ fn from_folder(path: &Path) -> anyhow::Result<Arc<Definition>> {
 }
 
 fn find_in(catalog: &Catalog, id: &str) -> anyhow::Result<Arc<Definition>> {
+    if let Some(error) = catalog.refusal(id) {
+        bail!("definition {id} is refused: {error}");
+    }
     catalog.get(id).with_context(|| {
         let near = catalog
             .suggest(id)
@@ -116,14 +119,23 @@ fn transformer(
     )?)
 }
 
-fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
+/// All definitions, and the folders of the overlay that are none.
+fn list(mut catalog: Catalog, as_json: bool) -> anyhow::Result<()> {
+    let overlaid: Vec<Arc<Definition>> = catalog.overlaid().cloned().collect();
+    for definition in overlaid {
+        if let Err(error) = definition.compile() {
+            catalog.refuse(definition.id(), error);
+        }
+    }
+    let told = |error: &catalog::Error| error.to_string();
     if as_json {
-        let all: Vec<_> = catalog
-            .definitions()
-            .map(|one| {
-                json!({"id": one.id(), "name": one.name(), "category": one.category(), "docs": one.docs()})
-            })
-            .collect();
+        let all = catalog.definitions().map(|one| {
+            json!({"id": one.id(), "name": one.name(), "category": one.category(), "docs": one.docs()})
+        });
+        let refused = catalog
+            .refused()
+            .map(|(id, error)| json!({"id": id, "refused": told(error)}));
+        let all: Vec<_> = all.chain(refused).collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
@@ -137,6 +149,13 @@ fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
         })
         .collect();
     print!("{}", table::layout(&["ID", "NAME", "CATEGORY"], &rows));
+    let refused: Vec<Vec<String>> = catalog
+        .refused()
+        .map(|(id, error)| vec![id.to_owned(), told(error)])
+        .collect();
+    if !refused.is_empty() {
+        print!("\n{}", table::layout(&["REFUSED", "WHY"], &refused));
+    }
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use model::{ConnectionId, LaneId, Offset, UnixMillis};
 use store::{LaneKind, LaneRow, ReplayTerms};
 
 use super::{Steering, of_delivery};
+use crate::command::vet::Unit;
+use crate::serve::apart;
 
 /// How long an answer waits for the end of a replay to be on the disk.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -22,11 +24,9 @@ impl Steering {
         let connection = self.connection_id(&request.connection)?;
         if let Some(filter) = request.filter.clone() {
             // Compiling takes milliseconds: not on the thread that answers others.
-            let checked = tokio::task::spawn_blocking(move || catalog::check_filter(&filter));
-            checked
+            tokio::task::spawn_blocking(move || check_filter(filter))
                 .await
-                .map_err(|_| ControlError::Invalid("the filter cannot be compiled".to_owned()))?
-                .map_err(|error| ControlError::Invalid(error.to_string()))?;
+                .map_err(|_| ControlError::Invalid("the filter cannot be compiled".to_owned()))??;
         }
         let from = self.point(connection, request.from).await?;
         let to = match request.to {
@@ -180,6 +180,19 @@ impl Steering {
             },
             lane,
         })
+    }
+}
+
+/// As the filters of connections are: in a process apart first.
+fn check_filter(filter: String) -> Result<(), ControlError> {
+    let unit = Unit::Filter(filter);
+    let verdicts = apart::vet(std::slice::from_ref(&unit))
+        .map_err(|error| ControlError::Internal(format!("{error:#}")))?;
+    match verdicts.into_iter().flatten().next() {
+        Some(problem) => Err(ControlError::Invalid(format!("filter: {problem}"))),
+        None => unit
+            .check()
+            .map_err(|error| ControlError::Invalid(error.to_string())),
     }
 }
 

@@ -5,27 +5,39 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use catalog::{
-    Catalog, Definition, SettingProblem, Transformer, check_filter, check_ordering_key,
-    check_transform, run_cases,
-};
+use catalog::{Catalog, Definition, Error, SettingProblem, Transformer, run_cases};
 
+use crate::command::vet::Unit;
 use crate::config::{Config, ConnectionEntry, DestinationEntry};
 
+/// What a process apart says of programs, as [`super::apart::vet`] does.
+pub type Apart<'a> = dyn Fn(&[Unit]) -> anyhow::Result<Vec<Option<String>>> + 'a;
+
+/// Definitions of an operator's own that fail their cases are taken out of the catalog: that is a
+/// problem where a destination uses one, and nobody else's.
+///
 /// # Errors
 /// Everything that is wrong, each with its line.
-pub fn vet(config_path: &Path, config: &Config, catalog: &Catalog) -> anyhow::Result<()> {
+pub fn vet(
+    config_path: &Path,
+    config: &Config,
+    catalog: &mut Catalog,
+    apart: &Apart<'_>,
+) -> anyhow::Result<()> {
     let file = config_path.display().to_string();
+    let overlaid: Vec<Arc<Definition>> = catalog.overlaid().cloned().collect();
+    for definition in overlaid {
+        if let Some(error) = failed_case(&definition) {
+            catalog.refuse(definition.id(), error);
+        }
+    }
     let mut problems = Vec::new();
     for destination in &config.destinations {
         vet_destination(&file, destination, catalog, &mut problems);
     }
-    let mut programs = Programs::default();
+    let programs = Programs::compile(&config.connections, apart)?;
     for connection in &config.connections {
-        programs.vet(&file, connection, &mut problems);
-    }
-    for definition in catalog.overlaid() {
-        vet_overlaid(definition, &mut problems);
+        programs.report(&file, connection, &mut problems);
     }
     if problems.is_empty() {
         return Ok(());
@@ -34,18 +46,20 @@ pub fn vet(config_path: &Path, config: &Config, catalog: &Catalog) -> anyhow::Re
 }
 
 /// Definitions of the operator's own must pass their cases; those in the binary have.
-fn vet_overlaid(definition: &Arc<Definition>, problems: &mut Vec<String>) {
+fn failed_case(definition: &Arc<Definition>) -> Option<Error> {
     let id = definition.id();
-    for report in run_cases(definition) {
-        let Some(failure) = report.failure else {
-            continue;
-        };
-        problems.push(format!(
-            "definition {id}: {}: case {:?} fails: {failure}\n(`fairlane destination test {id} \
-             --overlay DIR` shows all, and --bless takes what the definition does now for right)",
-            report.file, report.name
-        ));
-    }
+    let mut reports = run_cases(definition).into_iter();
+    reports.find_map(|report| {
+        let failure = report.failure?;
+        Some(Error::Definition {
+            place: format!("definition {id}: {}", report.file),
+            problem: format!(
+                "case {:?} fails: {failure}\n(`fairlane destination test {id} --overlay DIR` shows \
+                 all, and --bless takes what the definition does now for right)",
+                report.name
+            ),
+        })
+    })
 }
 
 fn vet_destination(
@@ -56,6 +70,10 @@ fn vet_destination(
 ) {
     let at = |line: usize| format!("{file}:{line}: destination {}", destination.name);
     let kind = &destination.definition;
+    if let Some(error) = catalog.refusal(kind) {
+        problems.push(format!("{}: {error}", at(destination.line)));
+        return;
+    }
     let Some(definition) = catalog.get(kind) else {
         let near = catalog.suggest(kind);
         let near = near
@@ -93,39 +111,53 @@ fn vet_destination(
     }
 }
 
-/// Verdicts by program: many connections share few programs, and each is compiled once.
-#[derive(Default)]
-struct Programs<'a> {
-    filters: HashMap<&'a str, Result<(), String>>,
-    transforms: HashMap<&'a str, Result<(), String>>,
-    keys: HashMap<&'a str, Result<(), String>>,
-}
+/// The programs of connections, and what is wrong with each: many connections share few programs, and
+/// each is compiled once. First in a process apart, then here.
+struct Programs(HashMap<Unit, Option<String>>);
 
-impl<'a> Programs<'a> {
-    fn vet(&mut self, file: &str, connection: &'a ConnectionEntry, problems: &mut Vec<String>) {
+impl Programs {
+    fn compile(connections: &[ConnectionEntry], apart: &Apart<'_>) -> anyhow::Result<Self> {
+        let mut verdicts = HashMap::new();
+        for connection in connections {
+            for (unit, ..) in units_of(connection) {
+                verdicts.entry(unit).or_insert(None);
+            }
+        }
+        let units: Vec<Unit> = verdicts.keys().cloned().collect();
+        let ended = apart(&units)?;
+        for (unit, ended) in units.into_iter().zip(ended) {
+            let verdict = ended.or_else(|| Some(unit.check().err()?.to_string()));
+            verdicts.insert(unit, verdict);
+        }
+        Ok(Self(verdicts))
+    }
+
+    fn report(&self, file: &str, connection: &ConnectionEntry, problems: &mut Vec<String>) {
         let name = &connection.name;
-        if let Some(text) = &connection.filter {
-            let said = |text: &str| check_filter(text).map_err(|error| error.to_string());
-            if let Err(why) = self.filters.entry(text).or_insert_with(|| said(text)) {
-                problems.push(format!(
-                    "{file}:{}: filter of {name}: {why}",
-                    connection.filter_line
-                ));
-            }
-        }
-        if let Some(text) = &connection.policy.ordering_key {
-            let said = |text: &str| check_ordering_key(text).map_err(|error| error.to_string());
-            if let Err(why) = self.keys.entry(text).or_insert_with(|| said(text)) {
-                let line = connection.ordering_key_line;
-                problems.push(format!("{file}:{line}: ordering_key of {name}: {why}"));
-            }
-        }
-        if let Some(text) = &connection.transform {
-            let said = |text: &str| check_transform(text).map_err(|error| error.to_string());
-            if let Err(why) = self.transforms.entry(text).or_insert_with(|| said(text)) {
-                let line = connection.transform_line;
-                problems.push(format!("{file}:{line}: transform of {name}: {why}"));
+        for (unit, what, line) in units_of(connection) {
+            if let Some(Some(why)) = self.0.get(&unit) {
+                problems.push(format!("{file}:{line}: {what} of {name}: {why}"));
             }
         }
     }
 }
+
+/// A connection's programs, with what it calls them and their lines.
+fn units_of(connection: &ConnectionEntry) -> impl Iterator<Item = (Unit, &'static str, usize)> {
+    let filter = connection.filter.clone().map(Unit::Filter);
+    let key = connection.policy.ordering_key.clone();
+    let transform = connection.transform.clone().map(Unit::Transform);
+    [
+        filter.map(|unit| (unit, "filter", connection.filter_line)),
+        key.map(|key| {
+            let line = connection.ordering_key_line;
+            (Unit::OrderingKey(key), "ordering_key", line)
+        }),
+        transform.map(|unit| (unit, "transform", connection.transform_line)),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -380,6 +380,7 @@ fn programs_are_vetted_in_a_process_with_limits() {
     let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_fairlane"))
         .args(["vet", "--stdin"])
         .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let limits = format!("/proc/{}/limits", process.id());
@@ -393,8 +394,76 @@ fn programs_are_vetted_in_a_process_with_limits() {
             (is("Max address space", "2147483648") && is("Max cpu time", "30")).then_some(())
         });
     }
-    drop(process.stdin.take());
-    assert!(process.wait().unwrap().success());
+    let mut stdin = process.stdin.take().unwrap();
+    let units = [
+        json!({"filter": ".type == \"track\""}),
+        json!({"transform": "x = (((("}),
+        json!({"ordering_key": ".userId"}),
+        json!({"definition": {"id": "d", "place": "d", "files": {}}}),
+    ];
+    for unit in units {
+        std::io::Write::write_all(&mut stdin, format!("{unit}\n").as_bytes()).unwrap();
+    }
+    drop(stdin);
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success());
+    // What is wrong is told elsewhere: it has lived through all of them.
+    assert_eq!(output.stdout, b"....");
+}
+
+#[test]
+fn a_half_made_folder_breaks_no_command_but_its_own() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::create_dir_all(here.join("destinations/half")).unwrap();
+    std::fs::write(here.join("destinations/half/event.vrl"), "null").unwrap();
+    std::fs::create_dir_all(here.join("destinations/wrong")).unwrap();
+    let toml = "name = \"W\"\ncategory = \"c\"\nhosts = [\"a.example\"]\n";
+    std::fs::write(here.join("destinations/wrong/destination.toml"), toml).unwrap();
+    std::fs::write(
+        here.join("destinations/wrong/event.vrl"),
+        "{\"url\": nobody}",
+    )
+    .unwrap();
+    let overlay = ["--overlay", "destinations"];
+    let run = |args: &[&str]| run(here, &[&["destination"], args, &overlay].concat(), "");
+
+    let (code, out, err) = run(&["list"]);
+    assert_eq!(code, 0, "{err}");
+    let (whole, refused) = out.split_once("REFUSED").unwrap();
+    assert!(
+        whole.contains("\nmine ") && whole.contains("\nzapier "),
+        "{out}"
+    );
+    assert!(
+        !whole.contains("half") && !whole.contains("\nwrong "),
+        "{out}"
+    );
+    assert!(
+        refused.contains("half") && refused.contains("no destination.toml"),
+        "{out}"
+    );
+    assert!(refused.contains("wrong/event.vrl:1: "), "{out}");
+    let (_, out, _) = run(&["list", "--json"]);
+    let all: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let refused = |id: &str| {
+        all.iter()
+            .any(|one| one["id"] == id && one["refused"].is_string())
+    };
+    assert!(
+        refused("half") && refused("wrong") && !refused("mine"),
+        "{out}"
+    );
+
+    let (code, out, err) = run(&["test", "mine"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(run(&["show", "mine"]).0, 0);
+    let (code, _, err) = run(&["show", "half"]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("definition half is refused") && err.contains("destination.toml"),
+        "{err}"
+    );
 }
 
 /// The blocks of code of the guide, in their order: (language, text).

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::Loader;
 use crate::definition::raw::{RawAuth, RawLogin};
-use crate::definition::{AuthSpec, Grant, LoginBody, SigV4Spec, TokenPlace, TokenSpec};
+use crate::definition::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
 use crate::error::Error;
 use crate::program::Role;
 use crate::request::{check_method, header_name};
+use crate::signature::HmacHash;
 use crate::template::Template;
 
 /// A kind of auth, the keys that it needs, and those that it may have.
@@ -19,7 +20,7 @@ pub(in crate::definition) type Kind = (
     &'static [&'static str],
 );
 
-pub(in crate::definition) const KINDS: [Kind; 12] = [
+pub(in crate::definition) const KINDS: [Kind; 14] = [
     ("none", &[], &[]),
     ("bearer", &["token"], &[]),
     ("basic", &["user", "password"], &[]),
@@ -28,6 +29,12 @@ pub(in crate::definition) const KINDS: [Kind; 12] = [
     ("standard_webhooks", &["secret"], &[]),
     ("hmac_sha1_hex", &["header", "secret"], &[]),
     ("hmac_sha256_hex", &["header", "secret"], &["prefix"]),
+    ("url_hmac", &["hash", "secret", "signature"], &["timestamp"]),
+    (
+        "oauth1",
+        &["consumer_key", "consumer_secret", "token", "token_secret"],
+        &[],
+    ),
     (
         "aws_sigv4",
         &["access_key_id", "secret_access_key", "region", "service"],
@@ -46,17 +53,18 @@ pub(in crate::definition) const KINDS: [Kind; 12] = [
             "header",
             "prefix",
             "query",
+            "optional",
         ],
     ),
     (
         "session",
         &["login"],
-        &["access_token", "header", "prefix", "query"],
+        &["access_token", "header", "prefix", "query", "optional"],
     ),
     (
         "google_service_account",
         &["credentials", "scope"],
-        &["access_token", "header", "prefix", "query"],
+        &["access_token", "header", "prefix", "query", "optional"],
     ),
 ];
 
@@ -109,7 +117,19 @@ impl Loader<'_> {
                 secret_access_key: keys.template("secret_access_key")?,
                 session_token: keys.optional("session_token")?,
                 region: keys.template("region")?,
-                service: keys.text("service"),
+                service: keys.template("service")?,
+            }),
+            "url_hmac" => AuthSpec::UrlHmac {
+                hash: keys.hash()?,
+                secret: keys.template("secret")?,
+                timestamp: keys.get("timestamp").map(str::to_owned),
+                signature: keys.text("signature"),
+            },
+            "oauth1" => AuthSpec::OAuth1(OAuth1Spec {
+                consumer_key: keys.template("consumer_key")?,
+                consumer_secret: keys.template("consumer_secret")?,
+                token: keys.template("token")?,
+                token_secret: keys.template("token_secret")?,
             }),
             "oauth2" => keys.token("Bearer ", keys.oauth2()?)?,
             "session" => keys.token("", keys.session()?)?,
@@ -171,9 +191,12 @@ impl<'a> Keys<'a> {
         let given = |key: &str| match key {
             "login" => self.raw.login.is_some(),
             "params" => self.raw.params.is_some(),
+            "optional" => self.raw.optional.is_some(),
             key => self.raw.keys.contains_key(key),
         };
-        let tables = ["login", "params"].into_iter().filter(|key| given(key));
+        let tables = ["login", "params", "optional"]
+            .into_iter()
+            .filter(|key| given(key));
         let mut keys = self.raw.keys.keys().map(String::as_str).chain(tables);
         if let Some(key) = keys.find(|key| !needed.contains(key) && !optional.contains(key)) {
             return Err(self.error(format!("[auth] kind = \"{kind}\" has no {key}")));
@@ -195,6 +218,17 @@ impl<'a> Keys<'a> {
             Some(other) => {
                 let problem = format!("encoding {other:?} is none: use base64, or leave it out");
                 Err(self.error(problem))
+            }
+        }
+    }
+
+    fn hash(&self) -> Result<HmacHash, Error> {
+        match self.get("hash") {
+            Some("sha1") => Ok(HmacHash::Sha1),
+            Some("sha256") => Ok(HmacHash::Sha256),
+            other => {
+                let other = other.unwrap_or_default();
+                Err(self.error(format!("hash {other:?} is none: use sha1 or sha256")))
             }
         }
     }
@@ -240,6 +274,7 @@ impl<'a> Keys<'a> {
             },
         };
         Ok(AuthSpec::Token(TokenSpec {
+            optional: self.raw.optional.unwrap_or(false),
             access_token: self.optional("access_token")?,
             place,
             grant,

@@ -83,16 +83,22 @@ fn compare(args: &DiffArgs) -> anyhow::Result<Vec<(String, Change)>> {
         Some(path) => serde_json::from_str(&read(path)?)
             .with_context(|| format!("{} is no JSON object of settings by id", path.display()))?,
     };
-    let mut ids: BTreeSet<String> = old.ids().chain(new.ids()).map(str::to_owned).collect();
+    let refused = old.refused().chain(new.refused()).map(|(id, _)| id);
+    let all = old.ids().chain(new.ids()).chain(refused);
+    let mut ids: BTreeSet<String> = all.map(str::to_owned).collect();
     if let Some(unknown) = args.ids.iter().find(|id| !ids.contains(*id)) {
         bail!("neither side has a definition {unknown:?}");
     }
     ids.retain(|id| args.ids.is_empty() || args.ids.contains(id));
     let ids: Vec<String> = ids.into_iter().collect();
-    let changes = parallel::map(&ids, |id| match (old.get(id), new.get(id)) {
-        (Some(old), Some(new)) => change(&old, &new, given.get(id), &events),
-        (None, _) => Change::Added,
-        (_, None) => Change::Removed,
+    let changes = parallel::map(&ids, |id| match (old.refusal(id), new.refusal(id)) {
+        (Some(error), _) => Change::Trouble(format!("the old one is refused: {error}")),
+        (_, Some(error)) => Change::Trouble(format!("the new one is refused: {error}")),
+        _ => match (old.get(id), new.get(id)) {
+            (Some(old), Some(new)) => change(&old, &new, given.get(id), &events),
+            (None, _) => Change::Added,
+            (_, None) => Change::Removed,
+        },
     })?;
     Ok(ids.into_iter().zip(changes).collect())
 }

@@ -17,16 +17,34 @@ struct Chosen {
     folder: Option<PathBuf>,
 }
 
+/// What is tested, and what cannot be.
+struct Choice {
+    chosen: Vec<Chosen>,
+    refused: Vec<CaseReport>,
+}
+
+impl Choice {
+    fn of(chosen: Vec<Chosen>) -> Self {
+        Self {
+            chosen,
+            refused: Vec::new(),
+        }
+    }
+}
+
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let started = Instant::now();
-    let chosen = choose(args)?;
+    let Choice { chosen, refused } = choose(args)?;
     if args.bless {
         return chosen.iter().try_for_each(bless_one);
     }
-    let definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
+    let mut definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
+    // The longest first: one that came last would have a core to itself.
+    definitions.sort_by_key(|definition| std::cmp::Reverse(definition.program_bytes()));
     let (mut passed, mut failed) = (0, 0);
-    let reports = parallel::map(&definitions, |definition| reports_of(definition))?;
-    for report in reports.into_iter().flatten() {
+    let mut reports = parallel::map(&definitions, |definition| reports_of(definition))?;
+    reports.sort_by(|left, right| name_of(left).cmp(&name_of(right)));
+    for report in refused.into_iter().chain(reports.into_iter().flatten()) {
         if !holds(&report, args.filter.as_deref()) {
             continue;
         }
@@ -51,11 +69,15 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn name_of(reports: &[CaseReport]) -> Option<&str> {
+    reports.first().map(|report| report.definition.as_str())
+}
+
 fn holds(report: &CaseReport, filter: Option<&str>) -> bool {
     filter.is_none_or(|text| report.name.contains(text))
 }
 
-fn choose(args: &TestArgs) -> anyhow::Result<Vec<Chosen>> {
+fn choose(args: &TestArgs) -> anyhow::Result<Choice> {
     let overlay = args.overlay.overlay.as_deref();
     let in_overlay = |definition: Arc<Definition>| Chosen {
         folder: overlay
@@ -65,15 +87,22 @@ fn choose(args: &TestArgs) -> anyhow::Result<Vec<Chosen>> {
     };
     // A folder given by its path needs nothing of the catalog.
     if !args.ids.is_empty() && args.ids.iter().all(|id| is_path(id)) {
-        return args.ids.iter().map(|id| at_path(id)).collect();
+        let chosen = args.ids.iter().map(|id| at_path(id));
+        return Ok(Choice::of(chosen.collect::<Result<_, _>>()?));
     }
     let catalog = catalog(&args.overlay)?;
     if args.ids.is_empty() {
         let all = catalog.definitions().cloned().map(in_overlay);
-        // Only what can be written is blessed.
-        return Ok(all
-            .filter(|one| !args.bless || one.folder.is_some())
-            .collect());
+        return Ok(Choice {
+            // Only what can be written is blessed.
+            chosen: all
+                .filter(|one| !args.bless || one.folder.is_some())
+                .collect(),
+            refused: catalog
+                .refused()
+                .map(|(id, error)| unusable(id, "(load)", error))
+                .collect(),
+        });
     }
     let one = |id: &String| {
         if is_path(id) {
@@ -81,7 +110,8 @@ fn choose(args: &TestArgs) -> anyhow::Result<Vec<Chosen>> {
         }
         find_in(&catalog, id).map(in_overlay)
     };
-    args.ids.iter().map(one).collect()
+    let chosen = args.ids.iter().map(one);
+    Ok(Choice::of(chosen.collect::<Result<_, _>>()?))
 }
 
 fn at_path(id: &str) -> anyhow::Result<Chosen> {
@@ -112,13 +142,17 @@ fn bless_one(chosen: &Chosen) -> anyhow::Result<()> {
 
 /// A definition that does not compile is a failed case of its own: the others still run.
 fn reports_of(definition: &Arc<Definition>) -> Vec<CaseReport> {
-    let Err(error) = definition.compile() else {
-        return run_cases(definition);
-    };
-    vec![CaseReport {
-        definition: definition.id().to_owned(),
+    match definition.compile() {
+        Ok(()) => run_cases(definition),
+        Err(error) => vec![unusable(definition.id(), "(compile)", &error)],
+    }
+}
+
+fn unusable(id: &str, what: &str, error: &catalog::Error) -> CaseReport {
+    CaseReport {
+        definition: id.to_owned(),
         file: "(programs)".to_owned(),
-        name: "(compile)".to_owned(),
+        name: what.to_owned(),
         failure: Some(error.to_string()),
-    }]
+    }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use catalog::compare::{Difference, differences};
-use catalog::{Definition, Outcome, Transformer, play_line};
+use catalog::{Definition, Refused, Transformer, compact, play_line_at};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -33,7 +34,7 @@ struct FactCase {
     #[serde(default)]
     via: String,
     /// A case without one shows a request's shape, not an event's.
-    event: Option<Value>,
+    event: Option<Box<RawValue>>,
     #[serde(default)]
     answers: Vec<FactAnswer>,
 }
@@ -83,16 +84,23 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let catalog = catalog(&args.overlay)?;
     let mut defined = Vec::new();
     let mut undefined = Vec::new();
+    let mut refused = Vec::new();
     for id in chosen(args)? {
         let facts: Facts = serde_json::from_str(&read(&args.facts.join(format!("{id}.json")))?)
             .with_context(|| format!("{id}.json holds no facts"))?;
         match catalog.get(&id) {
             Some(definition) => defined.push((definition, facts)),
+            None if catalog.refusal(&id).is_some() => refused.push((id, facts)),
             None if args.ids.is_empty() => undefined.push(id),
             None => drop(find_in(&catalog, &id)?),
         }
     }
-    let scores = parallel::map(&defined, |(definition, facts)| score(definition, facts))?;
+    let mut scores = parallel::map(&defined, |(definition, facts)| score(definition, facts))?;
+    for (id, facts) in &refused {
+        let problem = catalog.refusal(id).map(ToString::to_string);
+        scores.push(Score::without(id, facts, problem.unwrap_or_default()));
+    }
+    scores.sort_by(|left, right| left.id.cmp(&right.id));
     if args.json {
         println!(
             "{}",
@@ -131,6 +139,17 @@ fn chosen(args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
 }
 
 impl Score {
+    /// Of a definition that cannot be run.
+    fn without(id: &str, facts: &Facts, problem: String) -> Self {
+        let wanted = facts.cases.iter().filter(|case| case.event.is_some());
+        Self {
+            id: id.to_owned(),
+            missing: wanted.map(|case| case.requests().count()).sum(),
+            problem: Some(problem),
+            ..Self::default()
+        }
+    }
+
     fn is_right(&self) -> bool {
         self.problem.is_none() && self.different + self.missing + self.extra == 0
     }
@@ -147,10 +166,10 @@ fn score(definition: &Arc<Definition>, facts: &Facts) -> Score {
     let mut transformer = match made {
         Ok(transformer) => transformer,
         Err(error) => {
-            score.problem = Some(format!("{error:#}"));
-            let wanted = facts.cases.iter().filter(|case| case.event.is_some());
-            score.missing = wanted.map(|case| case.requests().count()).sum();
-            return score;
+            return Score {
+                unknown_settings: score.unknown_settings,
+                ..Score::without(definition.id(), facts, format!("{error:#}"))
+            };
         }
     };
     for case in &facts.cases {
@@ -227,14 +246,17 @@ impl FactCase {
 }
 
 impl Score {
-    fn play(&mut self, transformer: &mut Transformer, case: &FactCase, event: &Value) {
+    fn play(&mut self, transformer: &mut Transformer, case: &FactCase, event: &RawValue) {
         let name = format!("{} ({})", case.name, case.via);
-        let (made, why) = match play_line(transformer, event.to_string().as_bytes(), &[]) {
-            Outcome::Requests(requests) => (requests, String::new()),
-            Outcome::Filtered(why) => (Vec::new(), format!(": filtered, {why}")),
-            Outcome::Rejected(why) => (Vec::new(), format!(": rejected, {why}")),
+        let line = compact(event.get());
+        let now_unix_s = attempted_at(&line).unwrap_or(catalog::play::NOW_UNIX_S);
+        let outcome = play_line_at(transformer, line.as_bytes(), &[], now_unix_s);
+        let why = match outcome.refused {
+            None => String::new(),
+            Some(Refused::Filtered(why)) => format!(": filtered, {why}"),
+            Some(Refused::Rejected(why)) => format!(": rejected, {why}"),
         };
-        let mut made: Vec<Value> = made;
+        let mut made = outcome.requests;
         let mut left: Vec<&FactRequest> = Vec::new();
         let wanted: Vec<&FactRequest> = case.requests().collect();
         if wanted.is_empty() && made.is_empty() {
@@ -283,6 +305,19 @@ impl Score {
             });
         }
     }
+}
+
+/// Signatures hold the time of the attempt: the second after the event has come in.
+fn attempted_at(event: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Received {
+        #[serde(rename = "receivedAt")]
+        at: String,
+    }
+    let received: Received = serde_json::from_str(event).ok()?;
+    let at = chrono::DateTime::parse_from_rfc3339(&received.at).ok()?;
+    let ms = u64::try_from(at.timestamp_millis()).ok()?;
+    Some(ms.div_ceil(1_000))
 }
 
 impl FactRequest {
