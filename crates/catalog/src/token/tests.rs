@@ -522,7 +522,11 @@ fn a_token_is_wanted_where_its_settings_are_set_and_else_none() {
 fn a_program_that_names_a_token_where_there_is_none_is_refused() {
     let auth = OPTIONAL.split("[request]").next().unwrap();
     let mut without = transformer(auth, json!({}));
-    let planned = without.event(&br#"{"type":"track"}"#.as_slice().into(), false);
+    let planned = without.event(
+        &br#"{"type":"track"}"#.as_slice().into(),
+        false,
+        Origin::of_tool(0),
+    );
     let Planned::Rejected(reason, detail) = planned else {
         panic!("{planned:?}");
     };
