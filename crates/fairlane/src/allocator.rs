@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::ffi::{c_int, c_long};
 use std::time::{Duration, Instant};
 
 use catalog::alloc::CountingAllocator;
@@ -15,13 +16,27 @@ static ALLOCATOR: CountingAllocator<MiMalloc> = CountingAllocator::new(MiMalloc)
 /// How often a thread gives freed memory back to the system.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// mimalloc's own default.
+const PURGE_DELAY_MS: c_long = 10;
+
+/// `mi_option_purge_delay` of mimalloc 2's `mi_option_e`: the crate does not name it.
+const MI_OPTION_PURGE_DELAY: c_int = 15;
+
 thread_local! {
     static GAVE_BACK: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// From now on, and until [`give_back_for_ever`] begins, memory goes back to the system as soon as it
+/// is freed: right for a start, which reads much and keeps little, and too dear for what follows.
+pub fn give_back_at_once() {
+    set_purge_delay(0);
 }
 
 /// Gives freed memory back to the system, now and from now on. Left alone, the allocator does so
 /// only when more is allocated: after a large configuration was read, or a burst, that may be never.
 pub async fn give_back_for_ever() -> Infallible {
+    give_back();
+    set_purge_delay(PURGE_DELAY_MS);
     loop {
         give_back();
         tokio::time::sleep(EVERY).await;
@@ -37,6 +52,12 @@ pub fn give_back() {
     }
     GAVE_BACK.set(Some(Instant::now()));
     collect();
+}
+
+#[allow(unsafe_code, reason = "the crate offers no safe form of this call")]
+fn set_purge_delay(ms: c_long) {
+    // SAFETY: sets one of mimalloc's options, which it reads atomically.
+    unsafe { libmimalloc_sys::mi_option_set(MI_OPTION_PURGE_DELAY, ms) }
 }
 
 #[allow(unsafe_code, reason = "the crate offers no safe form of this call")]

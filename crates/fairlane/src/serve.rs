@@ -76,6 +76,7 @@ pub struct Parts {
 
 /// Serves until a signal asks it to stop. A second one ends the process at once.
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
+    allocator::give_back_at_once();
     let app = App::start(&args.config).await?;
     // Before anybody can know that it runs: from here on it always stops in order.
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
