@@ -274,7 +274,7 @@ const KEYS: &[Key] = &[
     key("destinations", "enabled", Boolean, is("true"),
         "If false, its connections wait; nothing is lost until `retention_age`."),
     key("destinations", "settings", Table, is("{}"),
-        "What the definition asks for: `fairlane destination list <id>` shows it."),
+        "What the definition asks for: `fairlane destination show <id>` tells it."),
 
     key("connections", "source", Text, Default::Required,
         "A source's name."),
