@@ -27,7 +27,7 @@ thread_local! {
 }
 
 /// From now on, and until [`give_back_for_ever`] begins, memory goes back to the system as soon as it
-/// is freed: right for a start, which reads much and keeps little, and too dear for what follows.
+/// is freed: right for a start that has read much and keeps little, and too dear for what follows.
 pub fn give_back_at_once() {
     set_purge_delay(0);
 }
@@ -35,7 +35,6 @@ pub fn give_back_at_once() {
 /// Gives freed memory back to the system, now and from now on. Left alone, the allocator does so
 /// only when more is allocated: after a large configuration was read, or a burst, that may be never.
 pub async fn give_back_for_ever() -> Infallible {
-    give_back();
     set_purge_delay(PURGE_DELAY_MS);
     loop {
         give_back();

@@ -41,6 +41,7 @@ pub use sections::{CatalogSection, DeliverySection, IngestSection, LogSection, S
 use overrides::Overrides;
 use problem::Finder;
 use reader::Inputs;
+use tree::Table;
 
 /// Largest configuration file: 100,000 connections need some 20 MB.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -72,90 +73,140 @@ pub fn process_environment() -> Environment {
         .collect()
 }
 
-impl Config {
-    /// Reads and checks the file at `path`, and the programs that it names.
+/// A configuration file as it stands: read once, asked first where the store is, and then for all.
+pub struct File {
+    path: PathBuf,
+    /// How errors call it.
+    name: String,
+    text: String,
+    root: Table,
+}
+
+impl File {
+    /// Reads the file at `path`.
     ///
     /// # Errors
-    /// Everything that is wrong with it, or that it cannot be read. Nothing is kept of a wrong
-    /// configuration.
-    pub fn load(
-        path: &Path,
-        environment: &Environment,
-        secrets: &Secrets<'_>,
-    ) -> Result<Self, Problems> {
-        let (name, text) = open(path)?;
-        Self::parse(&name, &text, environment, secrets, &|file: &Path| {
-            // Programs stand beside the configuration, wherever the process was started.
-            read_file(&path.parent().unwrap_or(Path::new("")).join(file))
+    /// It cannot be read, or is no TOML.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
+        match read_file(path) {
+            Ok(text) => Self::parse(path, text),
+            Err(why) => Err(Problems::one(format!(
+                "{}: {why}: name another file with --config, or begin with the example \
+                 (examples/fairlane.toml)",
+                path.display()
+            ))),
+        }
+    }
+
+    fn parse(path: &Path, text: String) -> Result<Self, Problems> {
+        let name = path.display().to_string();
+        let mut found = Finder::new(&name, &text);
+        let root = tree::parse(&text, &mut found);
+        let root = found.finish(root)?;
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            text,
+            root,
         })
     }
 
-    /// Checks `text`; `name` is how errors call it, and `read_program` reads the file of a filter
-    /// or transform (by its path as written) or says why it cannot.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Only where the data is: the store must be open before `${secret:NAME}` can be looked up.
+    /// Whatever else is wrong is left for [`File::config`] to say.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
-    pub fn parse(
+    /// The file says this one thing wrongly.
+    pub fn data_dir(&self, environment: &Environment) -> Result<PathBuf, Problems> {
+        let mut found = Finder::new(&self.name, &self.text);
+        let overrides = &Overrides::of(environment, &mut Finder::new(&self.name, &self.text));
+        // The store holds the secrets, so its own place cannot be one.
+        let secrets: &Secrets<'_> = &|_| None;
+        let inputs = Inputs {
+            environment,
+            secrets,
+            overrides,
+            read_program: &|_: &Path| Ok(String::new()),
+        };
+        let mut data_dir = ServerSection::default().data_dir;
+        let mut section = inputs.unchecked_section("server", &self.root, &mut found);
+        section.path("data_dir", &mut data_dir);
+        found.finish(data_dir)
+    }
+
+    /// All that it says, checked, with the programs that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. Nothing is kept of a wrong configuration.
+    pub fn config(
+        &self,
+        environment: &Environment,
+        secrets: &Secrets<'_>,
+    ) -> Result<Config, Problems> {
+        // Programs stand beside the configuration, wherever the process was started.
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        let read_program = &|file: &Path| read_file(&dir.join(file));
+        self.config_with(environment, secrets, read_program)
+    }
+
+    /// As [`File::config`]; `read_program` reads the file of a filter or transform (by its path as
+    /// written) or says why it cannot.
+    fn config_with(
+        &self,
+        environment: &Environment,
+        secrets: &Secrets<'_>,
+        read_program: &dyn Fn(&Path) -> Result<String, String>,
+    ) -> Result<Config, Problems> {
+        let mut found = Finder::new(&self.name, &self.text);
+        let overrides = &Overrides::of(environment, &mut found);
+        let inputs = Inputs {
+            environment,
+            secrets,
+            overrides,
+            read_program,
+        };
+        reader::check_tables(&self.root, &mut found);
+        let mut config = Config::default();
+        let root = &self.root;
+        config
+            .server
+            .read(&mut inputs.section("server", root, &mut found));
+        config
+            .log
+            .read(&mut inputs.section("log", root, &mut found));
+        config
+            .ingest
+            .read(&mut inputs.section("ingest", root, &mut found));
+        config
+            .delivery
+            .read(&mut inputs.section("delivery", root, &mut found));
+        config
+            .catalog
+            .read(&mut inputs.section("catalog", root, &mut found));
+        entries::read(&mut config, &inputs, root, &mut found);
+        found.finish(config)
+    }
+}
+
+impl Config {
+    /// What `text` says, without a file.
+    #[cfg(test)]
+    pub(crate) fn parse(
         name: &str,
         text: &str,
         environment: &Environment,
         secrets: &Secrets<'_>,
         read_program: &dyn Fn(&Path) -> Result<String, String>,
     ) -> Result<Self, Problems> {
-        let mut found = Finder::new(name, text);
-        let root = tree::parse(text, &mut found);
-        let overrides = Overrides::of(environment, &mut found);
-        let overrides = &overrides;
-        let inputs = Inputs {
+        File::parse(Path::new(name), text.to_owned())?.config_with(
             environment,
             secrets,
-            overrides,
             read_program,
-        };
-        reader::check_tables(&root, &mut found);
-        let mut config = Self::default();
-        config
-            .server
-            .read(&mut inputs.section("server", &root, &mut found));
-        config
-            .log
-            .read(&mut inputs.section("log", &root, &mut found));
-        config
-            .ingest
-            .read(&mut inputs.section("ingest", &root, &mut found));
-        config
-            .delivery
-            .read(&mut inputs.section("delivery", &root, &mut found));
-        config
-            .catalog
-            .read(&mut inputs.section("catalog", &root, &mut found));
-        entries::read(&mut config, &inputs, &root, &mut found);
-        found.finish(config)
-    }
-
-    /// Only where the data is: the store must be open before `${secret:NAME}` can be looked up.
-    /// Whatever else is wrong is left for [`Config::load`] to say.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is no TOML, or says this one thing wrongly.
-    pub fn data_dir(path: &Path, environment: &Environment) -> Result<PathBuf, Problems> {
-        let (name, text) = open(path)?;
-        let mut found = Finder::new(&name, &text);
-        let root = tree::parse(&text, &mut found);
-        let overrides = &Overrides::of(environment, &mut Finder::new(&name, &text));
-        // The store holds the secrets, so its own place cannot be one.
-        let secrets: &Secrets<'_> = &|_| None;
-        let read_program = &|_: &Path| Ok(String::new());
-        let inputs = Inputs {
-            environment,
-            secrets,
-            overrides,
-            read_program,
-        };
-        let mut data_dir = ServerSection::default().data_dir;
-        let mut section = inputs.unchecked_section("server", &root, &mut found);
-        section.path("data_dir", &mut data_dir);
-        found.finish(data_dir)
+        )
     }
 
     /// Without the lists. What is left is small, however many connections there are.
@@ -183,18 +234,6 @@ impl Config {
             .filter(|(_, changed)| *changed)
             .map(|(name, _)| name)
             .collect()
-    }
-}
-
-/// The file's name as errors call it, and its text.
-fn open(path: &Path) -> Result<(String, String), Problems> {
-    let name = path.display().to_string();
-    match read_file(path) {
-        Ok(text) => Ok((name, text)),
-        Err(why) => Err(Problems::one(format!(
-            "{name}: {why}: name another file with --config, or begin with the example \
-             (examples/fairlane.toml)"
-        ))),
     }
 }
 

@@ -13,6 +13,7 @@ use model::{Connection, Destination, Name, Registry, Source};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
+use crate::config::File;
 use crate::serve::{Parts, load, registry_of};
 
 /// Editors write a file in several steps: wait until it has been quiet for so long.
@@ -140,8 +141,9 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
 
 async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let mut in_force = parts.config.lock().await;
-    let path = &parts.config_path;
-    let (config, catalog) = load(path, Some(&parts.store))?;
+    let file = File::read(&parts.config_path)?;
+    let (config, catalog) = load(&file, Some(&parts.store))?;
+    drop(file);
     let registry = Arc::new(registry_of(&config, &parts.store)?);
     parts
         .store

@@ -37,7 +37,7 @@ pub use self::signals::StopSignals;
 use self::vetting::vet;
 use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
-use crate::config::{Config, process_environment};
+use crate::config::{Config, File, process_environment};
 use crate::control::Steering;
 use crate::reload::Watch;
 
@@ -76,7 +76,6 @@ pub struct Parts {
 
 /// Serves until a signal asks it to stop. A second one ends the process at once.
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
-    allocator::give_back_at_once();
     let app = App::start(&args.config).await?;
     // Before anybody can know that it runs: from here on it always stops in order.
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
@@ -102,7 +101,8 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 /// `fairlane check`: everything that `serve` would refuse, without starting anything.
 pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let path = &args.config.config;
-    let (config, _) = load(path, existing_store(path)?.as_ref())?;
+    let file = File::read(path)?;
+    let (config, _) = load(&file, existing_store(&file)?.as_ref())?;
     if args.json {
         let report = json!({
             "ok": true, "sources": config.sources.len(),
@@ -126,11 +126,11 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn load(path: &Path, store: Option<&Store>) -> anyhow::Result<(Config, Catalog)> {
+pub fn load(file: &File, store: Option<&Store>) -> anyhow::Result<(Config, Catalog)> {
     let secret = |name: &str| store?.get_secret(name).ok().flatten();
-    let config = Config::load(path, &process_environment(), &secret)?;
-    let mut catalog = load_catalog(path, &config)?;
-    vet(path, &config, &mut catalog, &apart::vet)?;
+    let config = file.config(&process_environment(), &secret)?;
+    let mut catalog = load_catalog(file.path(), &config)?;
+    vet(file.path(), &config, &mut catalog, &apart::vet)?;
     for (id, error) in catalog.refused() {
         tracing::warn!("no destination uses definition {id}, which is refused: {error}");
     }
@@ -159,9 +159,12 @@ impl App {
     pub async fn start(config_path: &Path) -> anyhow::Result<Self> {
         let started_at = now();
         // Nothing is made for a configuration that is wrong.
-        let store = existing_store(config_path)?;
-        let (config, catalog) = load(config_path, store.as_ref())?;
-        let store = store.map_or_else(|| open_store(config_path), Ok)?;
+        let file = File::read(config_path)?;
+        let store = existing_store(&file)?;
+        let (config, catalog) = load(&file, store.as_ref())?;
+        let store = store.map_or_else(|| open_store(&file), Ok)?;
+        allocator::give_back_at_once();
+        drop(file); // a large one takes more memory than all that follows
         let registry = Arc::new(options::registry(&config, &store)?);
         store.record_registry(&registry, started_at)?;
         store.set_dead_letters_bytes_max(config.delivery.dead_letters_bytes_max);

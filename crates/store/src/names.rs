@@ -159,23 +159,23 @@ pub(crate) fn reconcile(tx: &Connection, path: &Path) -> Result<NamesFile, Error
 fn merge(database: &[Numbered], file: &[Numbered]) -> Result<Vec<Numbered>, String> {
     use std::collections::HashMap;
     let mut merged = database.to_vec();
-    let mut by_id: HashMap<_, String> = database
+    let mut by_id: HashMap<_, &str> = database
         .iter()
-        .map(|n| ((n.kind, n.id), n.name.clone()))
+        .map(|n| ((n.kind, n.id), n.name.as_str()))
         .collect();
     let mut by_name: HashMap<_, u32> = database
         .iter()
-        .map(|n| ((n.kind, n.name.clone()), n.id))
+        .map(|n| ((n.kind, n.name.as_str()), n.id))
         .collect();
     for numbered in file {
         let Numbered { kind, id, name } = numbered;
         let known_name = by_id.get(&(*kind, *id));
-        let known_id = by_name.get(&(*kind, name.clone()));
+        let known_id = by_name.get(&(*kind, name.as_str()));
         match (known_name, known_id) {
-            (Some(known), Some(_)) if known == name => {}
+            (Some(known), Some(_)) if *known == name => {}
             (None, None) => {
-                by_id.insert((*kind, *id), name.clone());
-                by_name.insert((*kind, name.clone()), *id);
+                by_id.insert((*kind, *id), name);
+                by_name.insert((*kind, name), *id);
                 merged.push(numbered.clone());
             }
             (Some(known), _) => {

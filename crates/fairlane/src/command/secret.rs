@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use model::Secret;
 
 use crate::cli::SecretCommand;
+use crate::config::File;
 use crate::serve::open_store;
 
 /// Longest secret, in bytes: a private key in PEM fits.
@@ -14,7 +15,7 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 pub fn run(command: &SecretCommand) -> anyhow::Result<()> {
     match command {
         SecretCommand::Set { config, name } => {
-            let store = open_store(&config.config)?;
+            let store = open_store(&File::read(&config.config)?)?;
             if std::io::stdin().is_terminal() {
                 eprintln!("the value, then Enter and Ctrl-D:");
             }
@@ -36,13 +37,13 @@ pub fn run(command: &SecretCommand) -> anyhow::Result<()> {
             println!("{name} is stored, sealed; use it as \"${{secret:{name}}}\"");
         }
         SecretCommand::List { config } => {
-            let store = open_store(&config.config)?;
+            let store = open_store(&File::read(&config.config)?)?;
             for (name, updated_at) in store.list_secrets()? {
                 println!("{name}  (since {})", crate::serve::rfc3339(updated_at));
             }
         }
         SecretCommand::Remove { config, name } => {
-            let store = open_store(&config.config)?;
+            let store = open_store(&File::read(&config.config)?)?;
             if !store.remove_secret(name)? {
                 bail!("there is no secret named {name}: `fairlane secret list` shows them");
             }

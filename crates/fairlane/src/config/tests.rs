@@ -654,13 +654,14 @@ fn files_are_read_beside_the_configuration() {
                 destination='b'\nfilter_file='f.vrl'\n";
     fs::write(&path, text).unwrap();
     fs::write(dir.path().join("f.vrl"), "false").unwrap();
-    let data_dir = Config::data_dir(&path, &Environment::new()).unwrap();
+    let file = File::read(&path).unwrap();
+    let data_dir = file.data_dir(&Environment::new()).unwrap();
     assert_eq!(data_dir, Path::new("/data"), "whatever else is wrong");
     let environment = [("NONE".to_owned(), "k".to_owned())].into();
-    let config = Config::load(&path, &environment, &assumed).unwrap();
+    let config = file.config(&environment, &assumed).unwrap();
     assert_eq!(config.connections[0].filter.as_deref(), Some("false"));
-    let missing = Config::load(Path::new("/none.toml"), &environment, &assumed);
-    let message = missing.expect_err("is not there").to_string();
+    let missing = File::read(Path::new("/none.toml")).err();
+    let message = missing.expect("is not there").to_string();
     assert!(
         message.contains("/none.toml") && message.contains("--config"),
         "{message}"

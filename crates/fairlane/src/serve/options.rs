@@ -10,7 +10,7 @@ use store::{KeySource, Store};
 
 use super::descriptors::Shares;
 use crate::allocator;
-use crate::config::{Config, process_environment};
+use crate::config::{Config, File, process_environment};
 
 /// Names the key that seals secrets at rest: 32 bytes, as hex or base64.
 const KEY_VARIABLE: &str = "FAIRLANE_KEY";
@@ -25,23 +25,23 @@ pub fn beside(config_path: &Path, path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The file does not say where the data is, or the store cannot be opened.
-pub fn open_store(config_path: &Path) -> anyhow::Result<Store> {
-    open_store_in(&data_dir(config_path)?)
+pub fn open_store(file: &File) -> anyhow::Result<Store> {
+    open_store_in(&data_dir(file)?)
 }
 
 /// The store of a configuration, if there is one: nothing is made.
 ///
 /// # Errors
 /// As [`open_store`].
-pub fn existing_store(config_path: &Path) -> anyhow::Result<Option<Store>> {
-    let data_dir = data_dir(config_path)?;
+pub fn existing_store(file: &File) -> anyhow::Result<Option<Store>> {
+    let data_dir = data_dir(file)?;
     let exists = Store::exists_in(&data_dir);
     exists.then(|| open_store_in(&data_dir)).transpose()
 }
 
-fn data_dir(config_path: &Path) -> anyhow::Result<PathBuf> {
-    let data_dir = Config::data_dir(config_path, &process_environment())?;
-    Ok(beside(config_path, &data_dir))
+fn data_dir(file: &File) -> anyhow::Result<PathBuf> {
+    let data_dir = file.data_dir(&process_environment())?;
+    Ok(beside(file.path(), &data_dir))
 }
 
 fn open_store_in(data_dir: &Path) -> anyhow::Result<Store> {
