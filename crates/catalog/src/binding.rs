@@ -2,6 +2,7 @@
 //! request.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,6 +31,8 @@ pub(crate) struct Binding {
     /// By the setting's index in the definition; `None` for one that is not set or is no secret.
     pub(crate) secrets: Vec<Option<Secret>>,
     hosts: Vec<HostRule>,
+    /// The first URL that was allowed: most definitions know no other, and need no second look.
+    allowed: OnceLock<Box<Allowed>>,
     /// What the sender needs beside the request.
     pub(crate) options: SenderOptions,
     pub(crate) method: String,
@@ -39,6 +42,12 @@ pub(crate) struct Binding {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) auth: Vec<Auth>,
     pub(crate) token: TokenSource,
+}
+
+#[derive(Debug)]
+struct Allowed {
+    asked: String,
+    sent: String,
 }
 
 /// One auth with its secrets in place.
@@ -89,6 +98,7 @@ impl Binding {
             settings: program_settings(definition, settings)?,
             secrets: secrets.collect(),
             hosts: Vec::new(),
+            allowed: OnceLock::new(),
             options: SenderOptions::default(),
             method: "POST".to_owned(),
             url: None,
@@ -208,6 +218,20 @@ impl Binding {
     /// # Errors
     /// It leaves the hosts of the definition, or is no URL.
     pub(crate) fn check_url(&self, text: &str) -> Result<String, String> {
+        if let Some(known) = self.allowed.get().filter(|known| known.asked == text) {
+            return Ok(known.sent.clone());
+        }
+        let sent = self.judge_url(text)?;
+        self.allowed.get_or_init(|| {
+            Box::new(Allowed {
+                asked: text.to_owned(),
+                sent: sent.clone(),
+            })
+        });
+        Ok(sent)
+    }
+
+    fn judge_url(&self, text: &str) -> Result<String, String> {
         let leading = marks::leads(text);
         let mut url = strict_url(&self.reveal_lead(text))?;
         url.set_fragment(None);

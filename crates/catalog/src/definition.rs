@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use model::Settings;
 use serde_json::Value;
 
@@ -143,6 +144,8 @@ pub struct Definition {
     pub(crate) sender: Sender,
     /// `None` takes all types.
     pub(crate) events: Option<Vec<String>>,
+    /// Those types as members of JSON, to look for.
+    pub(crate) type_members: Option<Vec<Finder<'static>>>,
     pub(crate) payload: Payload,
     pub(crate) encoding: Encoding,
     pub(crate) gzip: bool,
@@ -296,6 +299,18 @@ impl Definition {
             .chain(self.partials.iter().map(|rule| &rule.failed))
             .chain(&self.cache_when)
             .chain(self.auth.iter().filter_map(AuthSpec::program))
+    }
+
+    /// Whether its programs look at events. Those of others go as they are, or nowhere.
+    pub(crate) fn needs_tree(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// A quick look at an event's JSON: false only where it is not as most are, or not to be taken.
+    pub(crate) fn may_take(&self, event: &[u8]) -> bool {
+        self.type_members
+            .as_ref()
+            .is_none_or(|members| members.iter().any(|member| member.find(event).is_some()))
     }
 
     pub(crate) fn takes(&self, event_type: &str) -> bool {

@@ -196,38 +196,29 @@ impl Transformer {
             return Err(Refusal::filtered(FilterReason::Integrations));
         }
         let untouched = self.filters.is_empty() && self.transform.is_none();
-        if untouched {
+        let needs_tree = self.definition.needs_tree();
+        if untouched && !needs_tree {
             self.check_type_of(event)?;
-            if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::nothing_to_send());
-            }
-            if self.definition.payload == Payload::Event {
-                return self.forward(event.clone());
-            }
+            return self.pass(|| Ok(event.clone()));
+        }
+        // Most events that are not wanted need no tree to say so; of those that are, it says so again.
+        if untouched && !self.definition.may_take(event) {
+            self.check_type_of(event)?;
         }
         let mut tree = json::parse(event)
             .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
-        let mut changed = false;
-        if !untouched {
-            self.apply_filters(&mut tree)?;
-            changed = self.apply_transform(&mut tree)?;
-            let kind = tree.as_object().and_then(|members| members.get("type"));
-            if !self
-                .definition
-                .takes(kind.and_then(Value::to_str).unwrap_or_default())
-            {
-                return Err(Refusal::filtered(FilterReason::EventType));
-            }
-            if self.definition.sender == Sender::Blackhole {
-                return Ok(Planned::nothing_to_send());
-            }
-            if self.definition.payload == Payload::Event {
-                return if changed {
-                    self.forward(written(&tree)?)
+        self.apply_filters(&mut tree)?;
+        let changed = self.apply_transform(&mut tree)?;
+        let kind = tree.as_object().and_then(|members| members.get("type"));
+        self.check_type(kind.and_then(Value::to_str).unwrap_or_default())?;
+        if !needs_tree {
+            return self.pass(|| {
+                if changed {
+                    written(&tree)
                 } else {
-                    self.forward(event.clone())
-                };
-            }
+                    Ok(event.clone())
+                }
+            });
         }
         let text = match (self.wants_text, changed) {
             (false, _) => Value::Null,
@@ -258,7 +249,11 @@ impl Transformer {
         let head: Head<'_> = serde_json::from_slice(event).map_err(|problem| {
             Refusal::rejected(RejectReason::TransformFailed, problem.to_string())
         })?;
-        if self.definition.takes(&head.kind) {
+        self.check_type(&head.kind)
+    }
+
+    fn check_type(&self, kind: &str) -> Result<(), Refusal> {
+        if self.definition.takes(kind) {
             return Ok(());
         }
         Err(Refusal::filtered(FilterReason::EventType))
@@ -309,6 +304,14 @@ impl Transformer {
                 ),
             )),
         }
+    }
+
+    /// What needs no program: the event is gone, or goes as it is.
+    fn pass(&self, event: impl FnOnce() -> Result<Bytes, Refusal>) -> Result<Planned, Refusal> {
+        if self.definition.sender == Sender::Blackhole {
+            return Ok(Planned::nothing_to_send());
+        }
+        self.forward(event()?)
     }
 
     /// The event's own bytes are the body, or one of the list that is.

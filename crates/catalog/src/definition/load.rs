@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use toml::Spanned;
 
 use super::raw::{RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
@@ -270,10 +271,12 @@ impl Loader<'_> {
             .iter()
             .map(|auth| self.auth(auth))
             .collect::<Result<Vec<_>, _>>()?;
+        let events = self.events(&raw)?;
         let has_program = raw.payload == Payload::Program && raw.sender != Sender::Blackhole;
         Ok(Definition {
             id: self.folder.id.clone(),
-            events: self.events(&raw)?,
+            type_members: events.as_deref().map(type_members),
+            events,
             rate_limit_per_s: self.rate(&raw)?,
             hosts,
             auth: auth.into_iter().flatten().collect(),
@@ -559,4 +562,12 @@ impl Loader<'_> {
             })
             .collect()
     }
+}
+
+/// Event types as an event's JSON spells them, where nobody put spaces into it.
+fn type_members(types: &[String]) -> Vec<Finder<'static>> {
+    types
+        .iter()
+        .map(|kind| Finder::new(&format!("\"type\":\"{kind}\"")).into_owned())
+        .collect()
 }

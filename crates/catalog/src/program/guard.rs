@@ -29,8 +29,9 @@ pub(crate) enum Stop {
 /// Not the system's own zone: what a program makes of a time may not depend on where it runs.
 static UTC: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::parse("UTC").unwrap_or_default());
 
-/// How often the clock is read: every so many steps. A step may be a call that takes a millisecond.
-const STEPS_PER_CLOCK: u32 = 8;
+/// How often the clock is read: every so many steps. Reading it costs as much as a step does; and a
+/// step may be a call that takes a millisecond.
+const STEPS_PER_CLOCK: u32 = 32;
 
 /// Runs `program` to its end.
 ///

@@ -178,6 +178,41 @@ fn filter_transform_and_types_come_in_their_order() {
 }
 
 #[test]
+fn an_events_own_type_counts_however_its_json_is_written() {
+    let program = r#"{"url": "https://a.example.com/", "body": .event}"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({"key": "k"}), None, None);
+    for taken in [
+        r#"{ "type" : "track" }"#,
+        r#"{"\u0074ype":"tr\u0061ck","properties":{"type":"page"}}"#,
+    ] {
+        sent(&mut transformer, taken);
+    }
+    for other in [
+        r#"{"type":"page"}"#,
+        r#"{"properties":{"type":"track"},"type":"page"}"#,
+        r#"{"properties":{"type":"track"}}"#,
+    ] {
+        let told = refused(&mut transformer, other);
+        assert_eq!(told, "filtered event_type ", "{other}");
+    }
+}
+
+#[test]
+fn a_url_is_judged_after_another_was_allowed() {
+    let program = r#"{"url": .event.to, "body": "b"}"#;
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({"key": "k"}), None, None);
+    let to = |host: &str| format!(r#"{{"type":"track","to":"https://{host}/x"}}"#);
+    for _ in 0..2 {
+        let request = sent(&mut transformer, &to("A.example.com"));
+        assert_eq!(request.url, "https://a.example.com/x");
+        let told = refused(&mut transformer, &to("b.example.com"));
+        assert!(told.ends_with("none of the definition's hosts"), "{told}");
+    }
+}
+
+#[test]
 fn a_program_refuses_in_words() {
     let program = r#"
         if .event.a == 1 { {"filtered": "not ours"} }
