@@ -30,6 +30,7 @@ use crate::options::Options;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod object_storage;
+mod peers;
 pub mod postgres;
 
 #[cfg(feature = "kafka")]

@@ -14,8 +14,7 @@
 //! librdkafka has threads of its own and dials by itself: the one sender that does. What can be judged
 //! of that beforehand is judged, see [`producer`].
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +30,8 @@ use crate::http::Failed;
 use crate::http::request::BadRequest;
 use crate::http::send::{Client, Sent};
 
+use super::peers::{Peer, Peers};
+
 mod answer;
 mod producer;
 mod records;
@@ -43,6 +44,8 @@ use target::Target;
 /// Limits of producing to Kafka.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
+    /// Producers that one shard keeps: the one that was used longest ago makes room. Default: 256.
+    pub producers_max: usize,
     /// A producer that was not used for so long is closed, with its threads. Default: 300,000.
     pub idle_ms_max: u64,
     /// How often the cluster's brokers are asked for and judged again. Default: 60,000.
@@ -63,6 +66,7 @@ pub struct KafkaOptions {
 impl Default for KafkaOptions {
     fn default() -> Self {
         Self {
+            producers_max: 256,
             idle_ms_max: 300_000,
             judge_interval_ms: 60_000,
             metadata_timeout_ms: 10_000,
@@ -79,15 +83,8 @@ pub(super) struct Kafka {
     /// Judges.
     http: Rc<Client>,
     options: KafkaOptions,
-    places: RefCell<HashMap<DestinationId, Rc<Place>>>,
-}
-
-/// What is kept of one destination, as long as its settings are the same.
-struct Place {
-    target: Target,
-    /// Opened by the first request that needs it. Whoever has the lock has the turn.
-    producer: Mutex<Option<Producer>>,
-    used_at: Cell<Instant>,
+    /// A producer is opened by the first request that needs it. Whoever has the lock has the turn.
+    clusters: Peers<Target, Mutex<Option<Producer>>>,
 }
 
 /// How far a request has come: says what a timeout means.
@@ -102,8 +99,8 @@ impl Kafka {
     pub(super) fn new(http: Rc<Client>, options: KafkaOptions) -> Self {
         Self {
             http,
+            clusters: Peers::new(options.producers_max, options.idle_ms_max),
             options,
-            places: RefCell::default(),
         }
     }
 
@@ -125,9 +122,14 @@ impl Kafka {
                 return Sent::answer(400, json!({"message": problem}).to_string());
             }
         };
-        let place = self.place(destination, target);
+        let now = Instant::now();
+        let known = self.clusters.find(destination, &target, now);
+        let cluster = known.unwrap_or_else(|| {
+            self.clusters
+                .add(destination, target, Mutex::default(), now)
+        });
         let phase = Cell::new(Phase::Waiting);
-        let exchange = self.exchange(&place, &records, timeout, &phase);
+        let exchange = self.exchange(&cluster, &records, timeout, &phase);
         match tokio::time::timeout(timeout, exchange).await {
             Ok(sent) => sent,
             Err(_) => Sent::Failed(timed_out(phase.get(), timeout)),
@@ -136,16 +138,16 @@ impl Kafka {
 
     async fn exchange(
         &self,
-        place: &Place,
+        cluster: &Peer<Target, Mutex<Option<Producer>>>,
         records: &[Record],
         timeout: Duration,
         phase: &Cell<Phase>,
     ) -> Sent {
         // One request after the other: librdkafka would put records of several into one batch, and a
         // batch that is too large by one record fails with all of them, whosesoever they are.
-        let mut turn = place.producer.lock().await;
+        let mut turn = cluster.state.lock().await;
         phase.set(Phase::Connecting);
-        let producer = match self.producer(&place.target, turn.take(), timeout).await {
+        let producer = match self.producer(&cluster.target, turn.take(), timeout).await {
             Ok(producer) => turn.insert(producer),
             Err(NoProducer::Failed(failed)) => return Sent::Failed(failed),
             Err(NoProducer::Refused(code, reason)) => {
@@ -153,8 +155,8 @@ impl Kafka {
             }
         };
         phase.set(Phase::Producing);
-        let outcome = self.produce(producer, &place.target.topic, records).await;
-        place.used_at.set(Instant::now());
+        let outcome = self.produce(producer, &cluster.target.topic, records).await;
+        cluster.touch(Instant::now());
         match outcome {
             Ok(()) => Sent::answer(200, json!({"records": records.len()}).to_string()),
             Err(NotAll { code, acknowledged }) => {
@@ -245,31 +247,9 @@ impl Kafka {
         Ok(producer)
     }
 
-    fn place(&self, destination: DestinationId, target: Target) -> Rc<Place> {
-        let mut places = self.places.borrow_mut();
-        if let Some(place) = places.get(&destination)
-            && place.target == target
-        {
-            place.used_at.set(Instant::now());
-            return Rc::clone(place);
-        }
-        let place = Rc::new(Place {
-            target,
-            producer: Mutex::default(),
-            used_at: Cell::new(Instant::now()),
-        });
-        // A producer of other settings goes with its place, when its requests are done.
-        places.insert(destination, Rc::clone(&place));
-        place
-    }
-
     /// Closes producers that have been idle too long.
     pub(super) fn sweep(&self, now: Instant) {
-        let idle_max = Duration::from_millis(self.options.idle_ms_max);
-        self.places.borrow_mut().retain(|_, place| {
-            let idle = now.saturating_duration_since(place.used_at.get());
-            Rc::strong_count(place) > 1 || idle < idle_max
-        });
+        self.clusters.sweep(now, |_| ());
     }
 }
 

@@ -31,7 +31,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use clients::Clients;
+use clients::{Bucket, Clients};
 use disk::Disk;
 use service::Put;
 
@@ -114,16 +114,17 @@ impl ObjectStorage {
                 )),
             };
         }
-        let store =
-            match self
-                .clients
-                .get(destination, &place.scheme, &place.bucket, &request.options)
-            {
-                Ok(store) => store,
-                // A key that is none, an account that is missing: as if the service had refused it.
-                Err(problem) => return Sent::answer(401, problem),
-            };
         let kind = content_type(&request);
+        let bucket = Bucket {
+            scheme: place.scheme,
+            name: place.bucket,
+            options: request.options,
+        };
+        let store = match self.clients.get(destination, bucket) {
+            Ok(store) => store,
+            // A key that is none, an account that is missing: as if the service had refused it.
+            Err(problem) => return Sent::answer(401, problem),
+        };
         let body = match request.compress {
             true => match compressed(request.body).await {
                 Ok(body) => body,

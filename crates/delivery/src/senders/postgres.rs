@@ -17,7 +17,6 @@
 //! or not its first answer was lost.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +30,8 @@ use tokio_rustls::TlsConnector;
 use crate::http::Failed;
 use crate::http::request::BadRequest;
 use crate::http::send::{Client, Reuse, Sent};
+
+use super::peers::{Peer, Peers};
 
 mod answer;
 mod fit;
@@ -56,6 +57,8 @@ use write::{Writer, Written};
 pub struct PostgresOptions {
     /// Connections of one destination on one shard; requests beyond them wait. Default: 4.
     pub connections_per_destination_max: usize,
+    /// Databases that one shard knows: the one that was used longest ago makes room. Default: 1,000.
+    pub databases_max: usize,
     /// An idle connection is closed after this long. Default: 60,000.
     pub idle_ms_max: u64,
     /// A connection is not used longer than this, so that a changed name is noticed.
@@ -76,6 +79,7 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             connections_per_destination_max: 4,
+            databases_max: 1_000,
             idle_ms_max: 60_000,
             age_ms_max: 1_800_000,
             rows_per_statement_max: 1_000,
@@ -91,17 +95,17 @@ pub(super) struct Postgres {
     /// Dials.
     http: Rc<Client>,
     options: PostgresOptions,
-    places: RefCell<HashMap<DestinationId, Rc<Place>>>,
+    databases: Peers<Target, Known>,
 }
 
-/// What is kept of one destination, as long as its settings are the same.
-struct Place {
-    target: Target,
+type Database = Peer<Target, Known>;
+
+/// What is kept of one database.
+struct Known {
     tls: OnceCell<TlsConnector>,
     free: Semaphore,
     idle: RefCell<Vec<Session>>,
     schema: Schema,
-    used_at: Cell<Instant>,
 }
 
 /// How far a request has come: says what a timeout means.
@@ -116,8 +120,8 @@ impl Postgres {
     pub(super) fn new(http: Rc<Client>, options: PostgresOptions) -> Self {
         Self {
             http,
+            databases: Peers::new(options.databases_max, options.idle_ms_max),
             options,
-            places: RefCell::default(),
         }
     }
 
@@ -134,9 +138,14 @@ impl Postgres {
             Ok(target) => target,
             Err(problem) => return Sent::BadRequest(BadRequest::Url(problem)),
         };
-        let place = self.place(destination, target);
+        let now = Instant::now();
+        let known = self.databases.find(destination, &target, now);
+        let database = known.unwrap_or_else(|| {
+            let nothing = self.nothing_known();
+            self.databases.add(destination, target, nothing, now)
+        });
         let phase = Cell::new(Phase::Waiting);
-        let exchange = self.exchange(&place, &request.body, reuse, timeout, &phase);
+        let exchange = self.exchange(&database, &request.body, reuse, timeout, &phase);
         match tokio::time::timeout(timeout, exchange).await {
             Ok(sent) => sent,
             Err(_) => Sent::Failed(self.timed_out(phase.get(), timeout)),
@@ -145,14 +154,14 @@ impl Postgres {
 
     async fn exchange(
         &self,
-        place: &Place,
+        database: &Database,
         body: &[u8],
         mut reuse: Reuse,
         timeout: Duration,
         phase: &Cell<Phase>,
     ) -> Sent {
         // Never closed.
-        let _free = place.free.acquire().await;
+        let _free = database.state.free.acquire().await;
         let mut again = true;
         loop {
             let batch = match Batch::parse(body) {
@@ -161,30 +170,30 @@ impl Postgres {
             };
             phase.set(Phase::Connecting);
             let idle = match reuse {
-                Reuse::Allowed => self.take_alive(place).await,
+                Reuse::Allowed => self.take_alive(database).await,
                 Reuse::Never => None,
             };
             let reused = idle.is_some();
             let mut session = match idle {
                 Some(session) => session,
-                None => match self.open(place).await {
+                None => match self.open(database).await {
                     Ok(session) => session,
                     Err(NoSession::Failed(failed)) => return Sent::Failed(failed),
-                    Err(NoSession::Refused(error)) => return server_said(&error, place, false),
+                    Err(NoSession::Refused(error)) => return server_said(&error, database, false),
                 },
             };
             phase.set(Phase::Writing);
-            match self.write(&mut session, place, batch, timeout).await {
+            match self.write(&mut session, database, batch, timeout).await {
                 Ok(written) => {
-                    self.keep(place, session);
-                    return done(&written, place);
+                    self.keep(database, session);
+                    return done(&written, database);
                 }
                 Err(Problem::Server(error)) if again && answer::passes_at_once(&error) => {
                     again = false;
                     reuse = Reuse::Never;
                 }
                 // The connection goes too: what state it is in is not worth knowing.
-                Err(Problem::Server(error)) => return server_said(&error, place, reused),
+                Err(Problem::Server(error)) => return server_said(&error, database, reused),
                 Err(Problem::Refused(problem)) => return refused(&problem),
             }
         }
@@ -193,7 +202,7 @@ impl Postgres {
     async fn write(
         &self,
         session: &mut Session,
-        place: &Place,
+        database: &Database,
         batch: Batch,
         timeout: Duration,
     ) -> Result<Written, Problem> {
@@ -206,8 +215,8 @@ impl Postgres {
         let written = session.run(self.options.answer_bytes_max, |client| async move {
             let writer = Writer {
                 client,
-                target: &place.target,
-                schema: &place.schema,
+                target: &database.target,
+                schema: &database.state.schema,
                 limits,
                 rows_per_statement_max: self.options.rows_per_statement_max,
             };
@@ -217,65 +226,55 @@ impl Postgres {
         if written.is_err() {
             // Whatever it was, somebody may have changed the tables.
             let names = names.iter().map(String::as_str);
-            place.schema.forget(names.chain([fit::DISCARDS]));
+            database.state.schema.forget(names.chain([fit::DISCARDS]));
         }
         written
     }
 
-    fn place(&self, destination: DestinationId, target: Target) -> Rc<Place> {
-        let mut places = self.places.borrow_mut();
-        if let Some(place) = places.get(&destination)
-            && place.target == target
-        {
-            place.used_at.set(Instant::now());
-            return Rc::clone(place);
-        }
-        let place = Rc::new(Place {
-            target,
+    fn nothing_known(&self) -> Known {
+        Known {
             tls: OnceCell::new(),
             free: Semaphore::new(self.options.connections_per_destination_max.max(1)),
             idle: RefCell::default(),
             schema: Schema::default(),
-            used_at: Cell::new(Instant::now()),
-        });
-        // Sessions of other settings go with their place, when they are done.
-        places.insert(destination, Rc::clone(&place));
-        place
+        }
     }
 
-    async fn open(&self, place: &Place) -> Result<Session, NoSession> {
+    async fn open(&self, database: &Database) -> Result<Session, NoSession> {
         let dialer = &self.http.dialer;
-        let tls = match place.target.ssl_mode {
+        let tls = match database.target.ssl_mode {
             SslMode::Disable => None,
-            mode => Some(match place.tls.get() {
+            mode => Some(match database.state.tls.get() {
                 Some(tls) => tls,
                 None => {
-                    let ca = place.target.ca_certificate.as_deref();
+                    let ca = database.target.ca_certificate.as_deref();
                     let made = tls::connector(mode, ca, &dialer.egress).map_err(|error| {
                         let detail = format!("ca_certificate: {error}");
                         NoSession::Failed(Failed::new(Failure::Tls, detail))
                     })?;
-                    place.tls.get_or_init(|| made)
+                    database.state.tls.get_or_init(|| made)
                 }
             }),
         };
-        Session::open(&place.target, dialer, tls, self.options.answer_bytes_max).await
+        Session::open(&database.target, dialer, tls, self.options.answer_bytes_max).await
     }
 
     /// The session that was used last, if the server has not closed it.
-    async fn take_alive(&self, place: &Place) -> Option<Session> {
+    async fn take_alive(&self, database: &Database) -> Option<Session> {
         loop {
-            let mut session = place.idle.borrow_mut().pop()?;
+            let mut session = database.state.idle.borrow_mut().pop()?;
             if self.is_fresh(&session, Instant::now()) && session.is_alive().await {
                 return Some(session);
             }
         }
     }
 
-    fn keep(&self, place: &Place, mut session: Session) {
-        session.used_at = Instant::now();
+    fn keep(&self, database: &Database, mut session: Session) {
+        let now = Instant::now();
+        database.touch(now);
+        session.used_at = now;
         // There are never more than permits.
-        place.idle.borrow_mut().push(session);
+        database.state.idle.borrow_mut().push(session);
     }
 
     fn is_fresh(&self, session: &Session, now: Instant) -> bool {
@@ -287,12 +286,9 @@ impl Postgres {
 
     /// Closes what has been idle too long, and forgets destinations that are gone.
     pub(super) fn sweep(&self, now: Instant) {
-        let idle_max = Duration::from_millis(self.options.idle_ms_max);
-        self.places.borrow_mut().retain(|_, place| {
-            let mut idle = place.idle.borrow_mut();
+        self.databases.sweep(now, |database| {
+            let mut idle = database.state.idle.borrow_mut();
             idle.retain(|session| self.is_fresh(session, now));
-            let unused = now.saturating_duration_since(place.used_at.get());
-            !idle.is_empty() || Rc::strong_count(place) > 1 || unused < idle_max
         });
     }
 
@@ -321,7 +317,7 @@ impl Postgres {
 }
 
 /// `reused`: the connection had been idle before.
-fn server_said(error: &tokio_postgres::Error, place: &Place, reused: bool) -> Sent {
+fn server_said(error: &tokio_postgres::Error, database: &Database, reused: bool) -> Sent {
     if let Some(code) = error.code() {
         return Sent::answer(answer::status(code.code()), answer::told(error));
     }
@@ -331,14 +327,14 @@ fn server_said(error: &tokio_postgres::Error, place: &Place, reused: bool) -> Se
     if reused {
         return Sent::Stale;
     }
-    let detail = format!("{} gave no answer: {error}", place.target.place());
+    let detail = format!("{} gave no answer: {error}", database.target.place());
     Sent::Failed(Failed::new(Failure::Indeterminate, detail))
 }
 
-fn done(written: &Written, place: &Place) -> Sent {
+fn done(written: &Written, database: &Database) -> Sent {
     let Written { rows, discarded } = *written;
     if discarded > 0 {
-        let database = place.target.place();
+        let database = database.target.place();
         tracing::debug!(%database, discarded, "values that fit no column: see table discards");
     }
     Sent::answer(

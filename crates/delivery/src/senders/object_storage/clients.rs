@@ -1,9 +1,6 @@
 //! Stores of buckets, kept by destination: they hold tokens, and checking a key costs.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use catalog::SenderOptions;
 use model::DestinationId;
@@ -14,32 +11,24 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use tokio::time::Instant;
 use url::Url;
 
+use super::super::peers::Peers;
 use super::ObjectStorageOptions;
 use super::service::Connector;
 
 /// See the module.
-pub(super) struct Clients {
-    max: usize,
-    idle: Duration,
-    kept: RefCell<HashMap<Key, Kept>>,
-}
+pub(super) struct Clients(Peers<Bucket, Arc<dyn ObjectStore>>);
 
-type Key = (DestinationId, String, String);
-
-struct Kept {
-    /// What it was made of: other options are another client.
-    options: SenderOptions,
-    store: Arc<dyn ObjectStore>,
-    used_at: Instant,
+/// What a client is made of: other options are another client.
+#[derive(PartialEq)]
+pub(super) struct Bucket {
+    pub(super) scheme: String,
+    pub(super) name: String,
+    pub(super) options: SenderOptions,
 }
 
 impl Clients {
     pub(super) fn new(options: &ObjectStorageOptions) -> Self {
-        Self {
-            max: options.clients_max.max(1),
-            idle: Duration::from_millis(options.client_idle_ms_max),
-            kept: RefCell::default(),
-        }
+        Self(Peers::new(options.clients_max, options.client_idle_ms_max))
     }
 
     /// # Errors
@@ -47,48 +36,34 @@ impl Clients {
     pub(super) fn get(
         &self,
         destination: DestinationId,
-        scheme: &str,
-        bucket: &str,
-        options: &SenderOptions,
+        bucket: Bucket,
     ) -> Result<Arc<dyn ObjectStore>, String> {
         let now = Instant::now();
-        let key = (destination, scheme.to_owned(), bucket.to_owned());
-        let mut kept = self.kept.borrow_mut();
-        if let Some(known) = kept.get_mut(&key).filter(|known| known.options == *options) {
-            known.used_at = now;
-            return Ok(Arc::clone(&known.store));
-        }
-        let store = store(scheme, bucket, options)?;
-        if kept.len() >= self.max && !kept.contains_key(&key) {
-            let oldest = kept.iter().min_by_key(|(_, kept)| kept.used_at);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                kept.remove(&oldest);
+        let client = match self.0.find(destination, &bucket, now) {
+            Some(known) => known,
+            None => {
+                let store = store(&bucket)?;
+                self.0.add(destination, bucket, store, now)
             }
-        }
-        let made = Kept {
-            options: options.clone(),
-            store: Arc::clone(&store),
-            used_at: now,
         };
-        kept.insert(key, made);
-        Ok(store)
+        Ok(Arc::clone(&client.state))
     }
 
     pub(super) fn sweep(&self, now: Instant) {
-        let is_used = |kept: &Kept| now.saturating_duration_since(kept.used_at) < self.idle;
-        self.kept.borrow_mut().retain(|_, kept| is_used(kept));
+        self.0.sweep(now, |_| ());
     }
 }
 
-fn store(
-    scheme: &str,
-    bucket: &str,
-    options: &SenderOptions,
-) -> Result<Arc<dyn ObjectStore>, String> {
-    match scheme {
-        "s3" => s3(bucket, options),
-        "gs" => google(bucket, options),
-        "az" => azure(bucket, options),
+fn store(bucket: &Bucket) -> Result<Arc<dyn ObjectStore>, String> {
+    let Bucket {
+        scheme,
+        name,
+        options,
+    } = bucket;
+    match scheme.as_str() {
+        "s3" => s3(name, options),
+        "gs" => google(name, options),
+        "az" => azure(name, options),
         other => Err(format!("{other}: is no scheme of object storage")),
     }
 }
