@@ -55,6 +55,9 @@ impl Sender {
             ],
             Self::Kafka => &[
                 "brokers",
+                "ca_certificate",
+                "client_certificate",
+                "client_key",
                 "compression",
                 "password",
                 "sasl_mechanism",

@@ -114,9 +114,13 @@ impl SettingSpec {
     }
 }
 
-/// A JSON object without its line breaks, as a key file is often pasted with them; any other text as
-/// it is.
+/// A key file without its line breaks, as it is often pasted with them: a JSON object as it would be
+/// without, PEM with `\n` in their place, as it stands in such an object. Any other text as it is.
 fn one_line(text: &str) -> Cow<'_, str> {
+    if text.trim_start().starts_with("-----BEGIN ") {
+        let lines: Vec<&str> = text.trim().lines().collect();
+        return Cow::Owned(lines.join(r"\n"));
+    }
     if !text.trim_start().starts_with('{') || !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }

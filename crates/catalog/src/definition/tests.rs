@@ -275,6 +275,22 @@ fn settings_are_checked_and_secrets_kept_apart() {
 }
 
 #[test]
+fn a_key_file_may_be_pasted_with_its_lines() {
+    let definition = define(SETTINGS, "null").unwrap();
+    for (pasted, kept) in [
+        ("{\n  \"a\": \"b\"\n}\n", r#"{"a":"b"}"#),
+        (
+            "-----BEGIN K-----\r\nabc\r\n-----END K-----\n",
+            r"-----BEGIN K-----\nabc\n-----END K-----",
+        ),
+    ] {
+        let raw = serde_json::from_value(json!({"api_key": pasted})).unwrap();
+        let checked = definition.check_settings(&raw).unwrap();
+        assert_eq!(checked.secrets["api_key"].reveal(), kept);
+    }
+}
+
+#[test]
 fn programs_know_the_types_of_settings() {
     // A setting with a default is always a string: no `!` needed.
     define(

@@ -35,7 +35,8 @@ pub struct DialOptions {
     pub connect_timeout_ms: u64,
     /// TLS handshake. Default: 5,000.
     pub tls_timeout_ms: u64,
-    /// Largest head of a response. Default: 32 KiB.
+    /// Largest head of a response, and all that a service says before it (`100 Continue`).
+    /// Default: 32 KiB.
     pub response_head_bytes_max: usize,
     /// Buffer of one connection. Default: 64 KiB. Minimum: 8 KiB.
     pub buffer_bytes_max: usize,
@@ -62,10 +63,47 @@ type Connection = http1::Connection<TokioIo<Socket>, Full<Bytes>>;
 pub struct Link {
     pub sender: http1::SendRequest<Full<Bytes>>,
     pub driver: Driver,
-    /// Bytes ever received. Tells whether any byte of a response has come.
-    pub received: Arc<AtomicU64>,
+    pub received: Arc<Received>,
     pub opened_at: Instant,
     pub used_at: Instant,
+}
+
+/// What came over one connection.
+#[derive(Default)]
+pub struct Received {
+    /// Bytes, ever.
+    bytes: AtomicU64,
+    /// How many of them may come before an answer does; 0 while nobody counts.
+    bytes_max: AtomicU64,
+}
+
+impl Received {
+    /// Tells whether any byte of a response has come.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// From now on, until [`Received::has_answer`], no more than this is read: hyper passes over any
+    /// number of interim answers, as fast as they come.
+    pub fn awaits_answer(&self, bytes_max: usize) {
+        let more = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+        let bytes_max = self.bytes().saturating_add(more);
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    pub fn has_answer(&self) {
+        self.bytes_max.store(0, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        let max = self.bytes_max.load(Ordering::Relaxed);
+        max > 0 && self.bytes() >= max
+    }
+
+    fn add(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Moves the bytes of one connection.
@@ -273,7 +311,7 @@ impl Dialer {
     }
 
     async fn link(&self, transport: Transport) -> Result<Link, Failed> {
-        let received = Arc::new(AtomicU64::new(0));
+        let received = Arc::<Received>::default();
         let socket = Socket {
             transport,
             received: Arc::clone(&received),
@@ -355,7 +393,7 @@ enum Transport {
 /// A stream that counts what it receives.
 pub struct Socket {
     transport: Transport,
-    received: Arc<AtomicU64>,
+    received: Arc<Received>,
 }
 
 impl AsyncRead for Socket {
@@ -365,13 +403,15 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.received.is_full() {
+            return Poll::Ready(Err(io::Error::other("much was said, and no answer")));
+        }
         let before = buf.filled().len();
         ready!(match &mut this.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Transport::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         })?;
-        let read = u64::try_from(buf.filled().len() - before).unwrap_or(u64::MAX);
-        this.received.fetch_add(read, Ordering::Relaxed);
+        this.received.add(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }

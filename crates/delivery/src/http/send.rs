@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -106,17 +105,22 @@ impl Client {
             },
         };
         phase.set(Phase::Sending);
-        let received = link.received.load(Ordering::Relaxed);
+        let received = link.received.bytes();
+        // What is read at once may hold the answer's head and more.
+        let dialing = &self.dialer.options;
+        let ahead = dialing.response_head_bytes_max + dialing.buffer_bytes_max;
+        link.received.awaits_answer(ahead);
         let response = match request_on(&mut link, request).await {
             Ok(response) => response,
             Err(lost) => {
-                let silent = link.received.load(Ordering::Relaxed) == received;
+                let silent = link.received.bytes() == received;
                 if reused && silent {
                     return Sent::Stale;
                 }
                 return Sent::Failed(lost.into_failed(&place));
             }
         };
+        link.received.has_answer();
         let status = response.status().as_u16();
         phase.set(Phase::Reading { status });
         let (head, body) = response.into_parts();

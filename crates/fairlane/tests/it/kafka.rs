@@ -12,7 +12,7 @@ use crate::verifier::{Books, Load, Shape, balance};
 
 mod broker;
 
-use broker::{Broker, PASSWORD, USER};
+use broker::{Broker, CA, CERTIFICATE, KEY, PASSWORD, USER};
 
 /// A destination `stream` for a topic of the broker at this port; `more` settings in TOML.
 fn stream(port: u16, topic: &str, more: &str) -> Setup {
@@ -34,6 +34,41 @@ fn batch(fairlane: &Fairlane, events: &[Value]) {
     let body = json!({"writeKey": WRITE_KEY, "batch": events}).to_string();
     let answer = call(fairlane.ingest, "POST", "/v1/batch", &body).unwrap();
     assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+/// Who may listen learns nothing, and who only pretends gets nothing.
+fn encrypted_connections(broker: &Broker) {
+    broker.create_topic("encrypted", 1, None);
+    let toml = |text: &str| serde_json::to_string(text).unwrap();
+    let ca = format!("ca_certificate = {}\n", toml(CA));
+    let scram = |password: &str| {
+        format!(
+            "security_protocol = \"sasl_ssl\"\nsasl_mechanism = \"SCRAM-SHA-512\"\n\
+             username = \"{USER}\"\npassword = \"{password}\"\n"
+        )
+    };
+    let secure = |more: &str| stream(broker.secure_port, "encrypted", more).and(LOOPBACK);
+    says(secure(&scram(PASSWORD)), "certificate");
+    says(secure(&(scram("wrong") + &ca)), "answer 401");
+    let own = format!(
+        "security_protocol = \"ssl\"\nclient_certificate = {}\nclient_key = {}\n",
+        toml(CERTIFICATE),
+        toml(KEY)
+    );
+    for (id, setup) in [
+        ("by-password", secure(&(scram(PASSWORD) + &ca))),
+        (
+            "by-certificate",
+            stream(broker.mutual_port, "encrypted", &(own + &ca)).and(LOOPBACK),
+        ),
+    ] {
+        let fairlane = setup.start();
+        fairlane.track(id);
+        fairlane.wait_lane("stream", "it is delivered", |lane| lane["delivered"] == 1);
+    }
+    let records = broker.records("encrypted");
+    let ids: Vec<&Value> = records.iter().map(|one| &one.value["messageId"]).collect();
+    assert_eq!(ids, ["by-password", "by-certificate"]);
 }
 
 /// One test, as the broker takes seconds to start.
@@ -60,6 +95,7 @@ fn every_event_is_a_record_whoever_is_killed() {
     fairlane.track("logged-in");
     fairlane.wait_lane("stream", "it is delivered", |lane| lane["delivered"] == 1);
     drop(fairlane);
+    encrypted_connections(&broker);
 
     // A record that is too large is a dead letter alone; keys keep their order.
     broker.create_topic("keyed", 4, Some("max.message.bytes=20000"));

@@ -29,9 +29,9 @@ pub(super) fn status(code: Code) -> u16 {
 /// Of two, the one that says more of the whole: what the destination cannot do at all, then what it
 /// cannot do now, then what one record is.
 pub(super) fn graver(a: Code, b: Code) -> Code {
-    let weight = |code| match status(code) {
-        401 | 403 | 404 => 2,
-        503 => 1,
+    let weight = |code| match (code, status(code)) {
+        (Code::SSL, _) | (_, 401 | 403 | 404) => 2,
+        (_, 503) => 1,
         _ => 0,
     };
     if weight(b) > weight(a) { b } else { a }
@@ -61,6 +61,7 @@ mod tests {
         );
         assert_eq!(graver(large, busy), busy);
         assert_eq!(graver(unknown, busy), unknown);
+        assert_eq!(graver(Code::AllBrokersDown, Code::SSL), Code::SSL);
         assert_eq!(graver(large, large), large);
     }
 }

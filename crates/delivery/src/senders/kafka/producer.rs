@@ -1,16 +1,19 @@
 //! A producer, and who it talks to.
 //!
 //! librdkafka resolves names and dials by itself, past the egress guard. So it is given addresses
-//! instead of names, which the guard has judged; and before it gets a record, all brokers that the
-//! cluster names are resolved and judged, and again every minute. A gap stays: a broker's name that
-//! means another address by the time it is dialled, and a broker that joins within that minute. Who
-//! runs the cluster could use it; whoever only sends events could not.
+//! instead of names, which the guard has judged, or where TLS has to check the names, those whose
+//! addresses were judged just before; and before it gets a record, all brokers that the cluster names
+//! are resolved and judged, and again every minute. A gap stays: a broker's name that means another
+//! address by the time it is dialled, and a broker that joins within that minute. Who runs the cluster
+//! could use it; whoever only sends events could not.
 
 use std::cell::Cell;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use model::Failure;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
@@ -19,7 +22,7 @@ use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use tokio::time::Instant;
 
-use super::target::{Broker, Target};
+use super::target::{Broker, Target, Tls};
 use super::{KafkaOptions, answer};
 use crate::http::Failed;
 use crate::http::dial::Dialer;
@@ -91,7 +94,10 @@ impl Producer {
         timeout: Duration,
     ) -> Result<Self, NoProducer> {
         let servers = servers(target, dialer).await?;
-        let config = config(target, &servers, options, timeout);
+        let mut config = config(target, &servers, options, timeout);
+        if let Some(tls) = &target.tls {
+            encrypt(&mut config, tls, dialer)?;
+        }
         let watch = Watch::default();
         let made = FutureProducer::from_config_and_context(&config, watch.clone());
         let inner = made.map_err(|error| {
@@ -123,7 +129,7 @@ impl Producer {
             return Err(Failed::new(Failure::Blocked, problem).into());
         }
         for (host, port) in &found.brokers {
-            dialer.allowed(host, *port, false).await?;
+            dialer.allowed(host, *port, target.tls.is_some()).await?;
         }
         if let Some(code) = found.topic_error {
             let reason = format!("topic {:?}", target.topic);
@@ -167,6 +173,7 @@ impl Producer {
             Some((code, reason)) if answer::status(code) == 401 => {
                 NoProducer::Refused(code, reason)
             }
+            Some((RDKafkaErrorCode::SSL, reason)) => Failed::new(Failure::Tls, reason).into(),
             last => {
                 let why = last.map_or_else(String::new, |(_, reason)| format!(": {reason}"));
                 let detail = format!("the brokers do not say who they are: {error}{why}");
@@ -220,7 +227,9 @@ async fn servers(target: &Target, dialer: &Dialer) -> Result<String, Failed> {
     let mut servers = Vec::new();
     let mut last = None;
     for (host, port) in &target.brokers {
-        match dialer.dial_tcp(host, *port, false).await {
+        match dialer.dial_tcp(host, *port, target.tls.is_some()).await {
+            // Its certificate is for the name.
+            Ok(_) if target.tls.is_some() => servers.push(format!("{host}:{port}")),
             Ok(stream) => match stream.peer_addr() {
                 Ok(address) => servers.push(address.to_string()),
                 Err(error) => last = Some(Failed::connecting(&error, host)),
@@ -244,7 +253,7 @@ fn config(
     config
         .set("bootstrap.servers", servers)
         .set("client.id", "fairlane")
-        .set("security.protocol", target.security_protocol)
+        .set("security.protocol", security_protocol(target))
         .set("compression.type", target.compression)
         // Delivered is what all replicas in sync have, once, in order.
         .set("acks", "all")
@@ -267,11 +276,52 @@ fn config(
         )
         .set("message.max.bytes", options.record_bytes_max.to_string())
         .set("log.connection.close", "false");
-    if let Some((user, password)) = &target.login {
+    if let Some(login) = &target.login {
         config
-            .set("sasl.mechanism", "PLAIN")
-            .set("sasl.username", user)
-            .set("sasl.password", password.reveal());
+            .set("sasl.mechanism", login.mechanism)
+            .set("sasl.username", &login.user)
+            .set("sasl.password", login.password.reveal());
     }
     config
+}
+
+/// As librdkafka calls it.
+fn security_protocol(target: &Target) -> &'static str {
+    match (&target.tls, &target.login) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    }
+}
+
+/// Whom to trust is the same as for HTTP, wherever the system keeps its own authorities, if it does.
+fn encrypt(config: &mut ClientConfig, tls: &Tls, dialer: &Dialer) -> Result<(), Failed> {
+    let more = dialer.egress.extra_ca_pem.as_ref();
+    let more = more.map(std::fs::read_to_string).transpose();
+    let more = more.map_err(|error| Failed::new(Failure::Tls, format!("extra_ca: {error}")))?;
+    let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let mut trusted: String = public.map(|der| pem(der)).collect();
+    for text in [more, tls.ca_certificate.clone()].into_iter().flatten() {
+        trusted.push_str(&text);
+        trusted.push('\n');
+    }
+    config.set("ssl.ca.pem", trusted);
+    if let Some((certificate, key)) = &tls.client {
+        config
+            .set("ssl.certificate.pem", certificate)
+            .set("ssl.key.pem", key.reveal());
+    }
+    Ok(())
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = BASE64.encode(der);
+    let mut lines = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        lines.extend(line.iter().copied().map(char::from));
+        lines.push('\n');
+    }
+    lines.push_str("-----END CERTIFICATE-----\n");
+    lines
 }

@@ -19,12 +19,27 @@ pub(super) struct Target {
     /// At least one.
     pub(super) brokers: Vec<Broker>,
     pub(super) topic: String,
-    /// As librdkafka calls it.
-    pub(super) security_protocol: &'static str,
-    /// User and password, for SASL PLAIN.
-    pub(super) login: Option<(String, Secret)>,
+    pub(super) tls: Option<Tls>,
+    pub(super) login: Option<Login>,
     /// As librdkafka calls it.
     pub(super) compression: &'static str,
+}
+
+/// How the connection is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tls {
+    /// PEM: trusted beside the public authorities.
+    pub(super) ca_certificate: Option<String>,
+    /// PEM: certificate and key by which brokers know us.
+    pub(super) client: Option<(String, Secret)>,
+}
+
+/// As whom, by SASL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) mechanism: &'static str,
+    pub(super) user: String,
+    pub(super) password: Secret,
 }
 
 impl Target {
@@ -58,22 +73,17 @@ impl Target {
                 "name 1 to {BROKERS_MAX} brokers: the others are found"
             ));
         }
-        let security_protocol = match option("security_protocol") {
-            None | Some("plaintext") => "plaintext",
-            Some("sasl_plaintext") => "sasl_plaintext",
+        let (encrypted, logs_in) = match option("security_protocol") {
+            None | Some("plaintext") => (false, false),
+            Some("ssl") => (true, false),
+            Some("sasl_plaintext") => (false, true),
+            Some("sasl_ssl") => (true, true),
             Some(other) => {
                 return Err(format!(
-                    "security_protocol {other:?} is not known: use plaintext or sasl_plaintext"
+                    "security_protocol {other:?} is not known: use plaintext, ssl, sasl_plaintext \
+                     or sasl_ssl"
                 ));
             }
-        };
-        if let Some(other) = option("sasl_mechanism").filter(|name| *name != "PLAIN") {
-            return Err(format!("sasl_mechanism {other:?} is not known: use PLAIN"));
-        }
-        let login = match (security_protocol, option("username"), option("password")) {
-            ("plaintext", ..) => None,
-            (_, Some(user), Some(password)) => Some((user.to_owned(), Secret::new(password))),
-            _ => return Err("sasl_plaintext needs username and password".to_owned()),
         };
         let compression = match option("compression") {
             None | Some("zstd") => "zstd",
@@ -90,11 +100,49 @@ impl Target {
         Ok(Self {
             brokers,
             topic: topic.to_owned(),
-            security_protocol,
-            login,
+            tls: encrypted.then(|| tls(&option)).transpose()?,
+            login: logs_in.then(|| login(&option)).transpose()?,
             compression,
         })
     }
+}
+
+fn tls<'a>(option: &impl Fn(&str) -> Option<&'a str>) -> Result<Tls, String> {
+    // Its lines may come as one, with `\n` between them: secrets do.
+    let given = |name: &str| {
+        let text = option(name).filter(|text| !text.trim().is_empty())?;
+        Some(text.replace(r"\n", "\n"))
+    };
+    let client = match (given("client_certificate"), given("client_key")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, Secret::new(key))),
+        _ => return Err("client_certificate and client_key belong together".to_owned()),
+    };
+    Ok(Tls {
+        ca_certificate: given("ca_certificate"),
+        client,
+    })
+}
+
+fn login<'a>(option: &impl Fn(&str) -> Option<&'a str>) -> Result<Login, String> {
+    let mechanism = match option("sasl_mechanism") {
+        None | Some("PLAIN") => "PLAIN",
+        Some("SCRAM-SHA-256") => "SCRAM-SHA-256",
+        Some("SCRAM-SHA-512") => "SCRAM-SHA-512",
+        Some(other) => {
+            return Err(format!(
+                "sasl_mechanism {other:?} is not known: use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+            ));
+        }
+    };
+    let (Some(user), Some(password)) = (option("username"), option("password")) else {
+        return Err("to log in needs username and password".to_owned());
+    };
+    Ok(Login {
+        mechanism,
+        user: user.to_owned(),
+        password: Secret::new(password),
+    })
 }
 
 fn broker(text: &str) -> Result<Broker, String> {
@@ -142,13 +190,21 @@ mod tests {
             ("kafka://a/x", &[("brokers", "u@b:1")], "write host:port"),
             (
                 "kafka://a/x",
-                &[("security_protocol", "ssl")],
-                "plaintext or sasl_plaintext",
+                &[("security_protocol", "tls")],
+                "plaintext, ssl, sasl_plaintext or sasl_ssl",
             ),
             (
                 "kafka://a/x",
-                &[("sasl_mechanism", "SCRAM-SHA-512")],
-                "use PLAIN",
+                &[
+                    ("security_protocol", "sasl_ssl"),
+                    ("sasl_mechanism", "GSSAPI"),
+                ],
+                "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+            ),
+            (
+                "kafka://a/x",
+                &[("security_protocol", "ssl"), ("client_key", "k")],
+                "belong together",
             ),
             (
                 "kafka://a/x",

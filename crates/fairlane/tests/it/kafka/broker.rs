@@ -10,7 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Who may come by the port that asks for a password.
+/// The authority of the certificate of delivery's own tests, which is for 127.0.0.1 too.
+pub const CA: &str = include_str!("../../../../delivery/src/http/send/tests/ca.pem");
+pub const CERTIFICATE: &str = include_str!("../../../../delivery/src/http/send/tests/leaf.pem");
+pub const KEY: &str = include_str!("../../../../delivery/src/http/send/tests/leaf.key");
+
+/// Who may come by the ports that ask for a password.
 pub const USER: &str = "fairlane";
 pub const PASSWORD: &str = "p4ssword";
 
@@ -22,6 +27,10 @@ pub struct Broker {
     pub port: u16,
     /// Asks for [`USER`] and [`PASSWORD`].
     pub login_port: u16,
+    /// The same, by SCRAM-SHA-512 and encrypted.
+    pub secure_port: u16,
+    /// Encrypted, and asks for a certificate of [`CA`].
+    pub mutual_port: u16,
 }
 
 /// What a consumer read.
@@ -42,34 +51,49 @@ impl Broker {
                 return None;
             }
         };
-        let [port, login_port, controller] = free_ports();
+        let [port, login_port, secure_port, mutual_port, controller] = free_ports();
+        let listeners = format!(
+            "OPEN://127.0.0.1:{port},LOGIN://127.0.0.1:{login_port},\
+             SECURE://127.0.0.1:{secure_port},MUTUAL://127.0.0.1:{mutual_port}"
+        );
         let dir = tempfile::tempdir().unwrap();
         let settings = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=OPEN://127.0.0.1:{port},LOGIN://127.0.0.1:{login_port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=OPEN://127.0.0.1:{port},LOGIN://127.0.0.1:{login_port}\n\
-             listener.security.protocol.map=OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners={listeners}\n\
+             listener.security.protocol.map=OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=OPEN\ncontroller.listener.names=CONTROLLER\n\
-             sasl.enabled.mechanisms=PLAIN\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             listener.name.login.sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+             listener.name.secure.scram-sha-512.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             ssl.keystore.type=PEM\nssl.keystore.location=own.pem\n\
+             ssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n\
+             listener.name.mutual.ssl.client.auth=required\n\
              listener.name.login.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
              log.dirs={}\noffsets.topic.replication.factor=1\nauto.create.topics.enable=false\n",
             dir.path().join("data").display()
         );
         fs::write(dir.path().join("server.properties"), settings).unwrap();
+        fs::write(dir.path().join("own.pem"), format!("{KEY}{CERTIFICATE}")).unwrap();
+        fs::write(dir.path().join("ca.pem"), CA).unwrap();
         let mut broker = Self {
             jars,
             dir,
             process: None,
             port,
             login_port,
+            secure_port,
+            mutual_port,
         };
         let id = "MkU3OEVBNTcwNTJENDM2Qg";
-        broker.tool(
-            "kafka.tools.StorageTool",
-            &["format", "-t", id, "-c", "server.properties"],
-        );
+        let scram = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+        let config = ["-c", "server.properties", "--add-scram", &scram];
+        let args = [&["format", "-t", id][..], &config].concat();
+        broker.tool("kafka.tools.StorageTool", &args);
         broker.run();
         Some(broker)
     }
