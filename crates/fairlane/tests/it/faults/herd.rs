@@ -35,7 +35,8 @@ fn a_restart_comes_back_lane_by_lane() {
         Shape::SINGLE
     };
     let load = Load::start(fairlane.ingest, "h", shape, &books);
-    std::thread::sleep(Duration::from_secs(if is_long() { 20 } else { 1 }));
+    // In the long form, some ten thousand events for each.
+    std::thread::sleep(Duration::from_secs(if is_long() { 5 } else { 1 }));
     load.stop();
     fairlane.kill();
     up.store(true, Ordering::Relaxed);
