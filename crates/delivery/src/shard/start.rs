@@ -149,14 +149,15 @@ impl Shard {
             tap: None,
         };
         let inbox = Rc::clone(&self.inbox);
-        tokio::task::spawn_local(async move {
+        // Boxed: tokio moves a task's future about, when it begins and when it ends.
+        tokio::task::spawn_local(Box::pin(async move {
             let planning = match planned {
                 Some(planning) => planning,
                 None => Planning::in_parts(&attempt, &runner.transformer).await,
             };
             let done = runner.run(attempt, planning).await;
             inbox.push(Event::Done(Box::new(done)));
-        });
+        }));
     }
 
     /// An attempt that a task has brought back.
