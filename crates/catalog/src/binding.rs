@@ -297,11 +297,17 @@ fn host_rule(text: &str, sender: Sender) -> Result<HostRule, String> {
         Some(host) => (true, host),
         None => (false, text),
     };
-    let url = strict_url(&format!("https://{host}"))?;
-    // Whatever stands behind the host would be forgotten: refuse it instead.
-    if url.path() != "/" || url.query().is_some() || host.contains(['/', '@']) {
+    // Whatever else a setting brings could end the host, or begin another.
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+    let is_label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(plain)
+    };
+    let is_literal = name.starts_with('[') && name.ends_with(']');
+    if !(is_literal || name.split('.').all(is_label)) || port.parse::<u16>().is_err() {
         return Err(format!("{text:?} is no host"));
     }
+    let url = strict_url(&format!("https://{host}"))?;
     Ok(HostRule {
         subdomains,
         ..host_rule_of(&url, sender)?

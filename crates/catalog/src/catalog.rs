@@ -96,6 +96,15 @@ impl Catalog {
         self.refused.insert(id.to_owned(), error);
     }
 
+    /// Takes what was refused from the catalog that was in force before: the last good version stays.
+    pub fn keep_from(&mut self, before: &Self) {
+        for id in self.refused.keys() {
+            if let Some(definition) = before.definitions.get(id) {
+                self.definitions.insert(id.clone(), Arc::clone(definition));
+            }
+        }
+    }
+
     /// The ids of folders that are no good, ascending, and why.
     pub fn refused(&self) -> impl Iterator<Item = (&str, &Error)> {
         self.refused.iter().map(|(id, error)| (id.as_str(), error))

@@ -140,6 +140,8 @@ pub struct Definition {
     pub(crate) name: String,
     pub(crate) category: String,
     pub(crate) docs: String,
+    /// Of the files that make it what it does.
+    pub(crate) digest: u64,
     pub(crate) readme: Option<String>,
     pub(crate) sender: Sender,
     /// `None` takes all types.
@@ -299,6 +301,12 @@ impl Definition {
             .chain(self.partials.iter().map(|rule| &rule.failed))
             .chain(&self.cache_when)
             .chain(self.auth.iter().filter_map(AuthSpec::program))
+    }
+
+    /// Whether another, loaded at another time, was made of the same files. Cases do nothing.
+    #[must_use]
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.digest == other.digest
     }
 
     /// Whether its programs look at events. Those of others go as they are, or nowhere.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::Secret;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::binding::{Auth, Binding};
 use crate::definition::{Definition, Sender, TokenPlace};
@@ -177,6 +178,10 @@ impl FinalRequest {
     }
 }
 
+/// An event's own id may hold anything, and becomes a header: what is no visible ASCII is encoded, and
+/// `%` besides, so that no two ids become one.
+const NO_HEADER: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
 fn add_auth(
     auth: &Auth,
     request: &mut FinalRequest,
@@ -188,8 +193,7 @@ fn add_auth(
         Auth::Header { name, value } => request.put(name, value.reveal().to_owned()),
         Auth::Query { name, value } => request.put_query(name, value.reveal()),
         Auth::StandardWebhooks(keys) => {
-            // The id becomes a header: an event's own id may hold anything.
-            let id: String = message_id.chars().filter(|c| !c.is_control()).collect();
+            let id = utf8_percent_encode(message_id, NO_HEADER).to_string();
             if let Some(keys) = keys {
                 let signature = keys.sign(&id, now_unix_s, &request.body);
                 request.put("webhook-signature", signature);

@@ -100,12 +100,21 @@ pub fn play_line_at(
     answers: &[StepResponse],
     now_unix_s: u64,
 ) -> Outcome {
-    if let Err(problem) = serde_json::from_slice::<HashMap<String, IgnoredAny>>(line) {
+    if let Err(problem) = check_line(line) {
         return Outcome::rejected(format!("the line is no JSON object: {problem}"));
     }
     let event = Bytes::copy_from_slice(line);
     let token = Secret::new(TOKEN);
     play(transformer, &[event], answers, now_unix_s, &token)
+}
+
+/// Looks at a line as [`play_line`] does first, for those who must name the line that
+/// is no event.
+///
+/// # Errors
+/// It is no JSON object.
+pub fn check_line(line: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::from_slice::<HashMap<String, IgnoredAny>>(line).map(drop)
 }
 
 /// Answers as cases and `--responses` write them: a list of `{"status", "headers", "body"}`, each of

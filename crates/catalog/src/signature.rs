@@ -19,6 +19,9 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// As the specification of Standard Webhooks asks for.
+const KEY_BYTES_MIN: usize = 24;
+
 /// The keys of Standard Webhooks: more than one while a secret is being rotated, and then every
 /// request is signed with each.
 pub(crate) struct SigningKeys(Vec<hmac::Key>);
@@ -38,10 +41,16 @@ impl SigningKeys {
         let keys = secret
             .split_ascii_whitespace()
             .map(|one| match one.strip_prefix("whsec_") {
-                Some(encoded) => STANDARD
-                    .decode(encoded)
-                    .map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, &bytes))
-                    .map_err(|_| "a signing secret is whsec_ and base64 behind it".to_owned()),
+                Some(encoded) => match STANDARD.decode(encoded) {
+                    Ok(bytes) if bytes.len() >= KEY_BYTES_MIN => {
+                        Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+                    }
+                    Ok(_) => Err(format!(
+                        "a signing secret has at least {KEY_BYTES_MIN} bytes as base64 behind \
+                         whsec_: make one with `openssl rand -base64 24`"
+                    )),
+                    Err(_) => Err("a signing secret is whsec_ and base64 behind it".to_owned()),
+                },
                 None => Ok(hmac::Key::new(hmac::HMAC_SHA256, one.as_bytes())),
             });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
@@ -99,9 +108,10 @@ mod tests {
 
     #[test]
     fn two_secrets_sign_twice() {
-        let keys = SigningKeys::parse("whsec_AAAA plain").unwrap();
+        let keys = SigningKeys::parse("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA plain").unwrap();
         assert_eq!(keys.sign("id", 1, b"x").split(' ').count(), 2);
         assert!(SigningKeys::parse("whsec_!").is_err());
+        assert!(SigningKeys::parse("whsec_AAAA").is_err(), "too short");
         assert!(SigningKeys::parse(" ").is_err());
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::definition::Definition;
@@ -12,6 +14,30 @@ use crate::finish::FinalRequest;
 
 /// Shorter texts are no secrets, and would be found everywhere.
 const SECRET_BYTES_MIN: usize = 4;
+
+/// A secret as a request may hold it, and an answer repeat it: as it is, and as URLs, forms, JSON and
+/// base64 write it. Longer ones first: one may hold another.
+pub(crate) fn forms(secret: &str) -> Vec<String> {
+    if secret.len() < SECRET_BYTES_MIN {
+        return Vec::new();
+    }
+    let json = Value::from(secret).to_string();
+    let mut forms = vec![
+        secret.to_owned(),
+        encode::component(secret),
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        json.trim_matches('"').to_owned(),
+        BASE64.encode(secret),
+    ];
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.dedup();
+    forms
+}
+
+/// `text` without these.
+pub(crate) fn out_of<'a>(text: String, forms: impl Iterator<Item = &'a str>) -> String {
+    forms.fold(text, |text, form| text.replace(form, "****"))
+}
 
 /// Settings with an invented text for each secret, which names it.
 #[must_use]
@@ -53,8 +79,9 @@ impl Strike {
         for spec in definition.settings().iter().filter(|spec| spec.secret) {
             if let Some(Value::String(secret)) = settings.get(&spec.name) {
                 let stands = invented(&spec.name, spec.kind);
-                strike.add(&encode::component(secret), &stands);
-                strike.add(secret, &stands);
+                for form in forms(secret) {
+                    strike.add(&form, &stands);
+                }
             }
         }
         strike

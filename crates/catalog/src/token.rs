@@ -20,6 +20,7 @@ use crate::judge;
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::limits::{TOKEN_ERROR_BYTES_MAX, TOKEN_LIFETIME_S_DEFAULT, TOKEN_LIFETIME_S_MAX};
 use crate::request::RequestPlan;
+use crate::struck;
 
 mod google;
 mod grant;
@@ -180,16 +181,9 @@ fn error_text(tree: &Value, status: u16, body: &[u8]) -> String {
 
 /// `text` without any of the destination's secrets: a service may repeat what it was sent.
 fn strike(text: &str, binding: &Binding, refresh_token: Option<&Secret>) -> String {
-    // A shorter secret would strike out ordinary words.
-    const SECRET_BYTES_MIN: usize = 4;
-    let mut struck = text.to_owned();
     let secrets = binding.secrets.iter().flatten().chain(refresh_token);
-    for secret in secrets.map(Secret::reveal) {
-        if secret.len() >= SECRET_BYTES_MIN {
-            struck = struck.replace(secret, "****");
-        }
-    }
-    struck
+    let forms: Vec<String> = secrets.flat_map(|s| struck::forms(s.reveal())).collect();
+    struck::out_of(text.to_owned(), forms.iter().map(String::as_str))
 }
 
 fn string(tree: &Value, name: &str) -> Option<String> {

@@ -7,9 +7,10 @@
 //!            '--------------'-- filtered(reason) ------'-------------'--> or rejected(reason)
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use memchr::memmem;
 use model::registry::CheckedSettings;
 use model::{FilterReason, RejectReason};
 use vrl::compiler::runtime::Runtime;
@@ -30,6 +31,7 @@ use crate::program::scope::{
 };
 use crate::program::{Program, Role, Scope, Source, Stop, run};
 use crate::request::{Body, RequestPlan};
+use crate::struck;
 
 mod attempt;
 mod reply;
@@ -123,6 +125,8 @@ pub struct Transformer {
     transform: Option<Arc<Program>>,
     runtime: Runtime,
     look_ups: LookUps,
+    /// What an answer may repeat of the secrets; known once it is needed.
+    secret_forms: OnceLock<Vec<String>>,
 }
 
 impl Transformer {
@@ -162,6 +166,7 @@ impl Transformer {
             definition,
             runtime: Runtime::default(),
             look_ups: LookUps::default(),
+            secret_forms: OnceLock::new(),
         })
     }
 
@@ -471,14 +476,29 @@ impl Transformer {
             .map_err(|error| Refusal::rejected(RejectReason::TransformFailed, error.to_string()))
     }
 
-    /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. Header
-    /// names in any case.
+    /// The beginning of an answer without the destination's secrets, which a service may repeat.
+    #[must_use]
+    pub fn strike(&self, answer: Bytes) -> Bytes {
+        let forms = self.secret_forms.get_or_init(|| {
+            let secrets = self.binding.secrets.iter().flatten();
+            secrets.flat_map(|s| struck::forms(s.reveal())).collect()
+        });
+        let holds = |form: &String| memmem::find(&answer, form.as_bytes()).is_some();
+        if !forms.iter().any(holds) {
+            return answer;
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        struck::out_of(text, forms.iter().map(String::as_str)).into()
+    }
+
+    /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `body` is
+    /// `None` where it was too long to be read. Header names in any case.
     #[must_use]
     pub fn judge(
         &self,
         status: u16,
         headers: &[(String, String)],
-        body: &[u8],
+        body: Option<&[u8]>,
         jobs: usize,
         now_unix_s: u64,
     ) -> Judged {

@@ -10,6 +10,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// The body went on.
+    pub(crate) truncated: bool,
 }
 
 impl Answer {
@@ -28,6 +30,7 @@ impl Answer {
             status: answer.status,
             headers: header_texts(&answer.headers),
             body: answer.body,
+            truncated: answer.truncated,
         }
     }
 }

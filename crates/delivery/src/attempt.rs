@@ -431,7 +431,7 @@ impl Runner {
         self.transformer.borrow().judge(
             answer.status,
             &answer.headers,
-            &answer.body,
+            (!answer.truncated).then_some(&*answer.body),
             task.jobs,
             Clock::unix().0 / 1_000,
         )
@@ -483,7 +483,8 @@ impl Runner {
             Sent::Answered(answer) => {
                 report.result = Some(AttemptResult::Status(answer.status));
                 report.status = Some(answer.status);
-                report.response = head(&answer.body, self.response_bytes_kept);
+                let head = head(&answer.body, self.response_bytes_kept);
+                report.response = self.transformer.borrow().strike(head);
                 Ok(Answer::of(answer))
             }
             Sent::Failed(Failed { failure, detail }) => {

@@ -149,6 +149,15 @@ impl Delivery {
         state.live = plans.keys().copied().collect();
         state.registry = registry;
         self.spread(plans, specs, &mut report).await?;
+        // A connection that was there before may have left dead letters that somebody queued.
+        let store = inner.store.clone();
+        let counts = blocking(move || Ok(store.dead_letter_counts()?)).await?;
+        let with_letters = counts.iter().map(|count| count.connection);
+        for connection in with_letters.filter(|id| added.binary_search(id).is_ok()) {
+            self.shard(connection)?
+                .send(Command::Redeliver { connection })
+                .await?;
+        }
         Ok(report)
     }
 

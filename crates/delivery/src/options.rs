@@ -50,7 +50,8 @@ pub struct Options {
     pub in_flight_max: u32,
     /// Bytes of their events, over all shards. Default: 64 MiB.
     pub in_flight_bytes_max: u64,
-    /// Bytes of an answer that are read; then the connection is closed. Default: 64 KiB.
+    /// Bytes of an answer that are read; then the connection is closed. Default: 256 KiB,
+    /// which hold what is said of each of some hundred events.
     pub response_bytes_max: usize,
     /// Bytes of an answer that a dead letter or a sample keeps. Default: 4 KiB.
     pub response_bytes_kept: usize,
@@ -100,7 +101,7 @@ impl Default for Options {
             queues: Queues::default(),
             in_flight_max: 2_048,
             in_flight_bytes_max: 64 * 1024 * 1024,
-            response_bytes_max: 64 * 1024,
+            response_bytes_max: 256 * 1024,
             response_bytes_kept: 4 * 1024,
             progress_flush_ms: 20,
             unsaved_bytes_max: 8 * 1024 * 1024,

@@ -85,7 +85,7 @@ impl Plan {
     /// Whether a transformer made for `other` would do the same work.
     pub(crate) fn works_as(&self, other: &Self) -> bool {
         let same_definition = match (&self.definition, &other.definition) {
-            (Ok(a), Ok(b)) => Arc::ptr_eq(a, b),
+            (Ok(a), Ok(b)) => Arc::ptr_eq(a, b) || a.does_the_same(b),
             (Err(a), Err(b)) => a == b,
             _ => false,
         };
@@ -278,7 +278,10 @@ fn lane_policy(
     };
     let batch = definition.and_then(|definition| definition.batch(&destination.settings));
     let Some(limits) = batch else {
-        return policy;
+        return LanePolicy {
+            batch_bytes_max: policy.batch_bytes_max.min(window_bytes_max),
+            ..policy
+        };
     };
     // An operator narrows what the service declares, and never widens it.
     let events = said.batch_events_max.unwrap_or(limits.events_max);

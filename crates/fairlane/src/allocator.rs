@@ -26,16 +26,20 @@ thread_local! {
     static GAVE_BACK: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// From now on, and until [`give_back_for_ever`] begins, memory goes back to the system as soon as it
-/// is freed: right for a start that has read much and keeps little, and too dear for what follows.
+/// From now on memory goes back to the system as soon as it is freed: right for a start that has read
+/// much and keeps little, and too dear for what follows, which begins with [`give_back_later`].
 pub fn give_back_at_once() {
     set_purge_delay(0);
+}
+
+/// As the allocator does by itself.
+pub fn give_back_later() {
+    set_purge_delay(PURGE_DELAY_MS);
 }
 
 /// Gives freed memory back to the system, now and from now on. Left alone, the allocator does so
 /// only when more is allocated: after a large configuration was read, or a burst, that may be never.
 pub async fn give_back_for_ever() -> Infallible {
-    set_purge_delay(PURGE_DELAY_MS);
     loop {
         give_back();
         tokio::time::sleep(EVERY).await;

@@ -82,11 +82,26 @@ pub fn post_events(url: &str, write_key: &str, body: &Value) -> anyhow::Result<(
         .post(format!("{}/v1/batch", url.trim_end_matches('/')))
         .header("authorization", format!("Basic {key}"))
         .send_json(body)
-        .with_context(|| {
-            format!("no answer from {url}: is `fairlane serve` running there? (--url names another place)")
-        })?;
+        .with_context(|| nobody(url))?;
     let text = answer.body_mut().read_to_string().unwrap_or_default();
     Ok((answer.status().as_u16(), text))
+}
+
+/// Whether a source has this write key, as the settings that SDKs ask for tell.
+///
+/// # Errors
+/// Nobody answers there.
+pub fn knows_write_key(url: &str, write_key: &str) -> anyhow::Result<bool> {
+    let url = url.trim_end_matches('/');
+    let answer = agent()
+        .get(format!("{url}/v1/projects/{write_key}/settings"))
+        .call()
+        .with_context(|| nobody(url))?;
+    Ok(answer.status() != 404)
+}
+
+fn nobody(url: &str) -> String {
+    format!("no answer from {url}: is `fairlane serve` running there? (--url names another place)")
 }
 
 fn agent() -> ureq::Agent {

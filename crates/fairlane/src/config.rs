@@ -28,7 +28,8 @@ mod substitute;
 pub(crate) mod tree;
 pub mod units;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub sources: Vec<SourceEntry>,
     pub destinations: Vec<DestinationEntry>,
     pub connections: Vec<ConnectionEntry>,
+    /// Filters and transforms of their own files, as their paths are written.
+    pub program_files: BTreeSet<PathBuf>,
 }
 
 /// The process's variables, or what a test says they are.
@@ -149,8 +152,17 @@ impl File {
     ) -> Result<Config, Problems> {
         // Programs stand beside the configuration, wherever the process was started.
         let dir = self.path.parent().unwrap_or(Path::new(""));
-        let read_program = &|file: &Path| read_file(&dir.join(file));
-        self.config_with(environment, secrets, read_program)
+        let read = RefCell::default();
+        let read_program = &|file: &Path| {
+            let known: &RefCell<BTreeSet<PathBuf>> = &read;
+            known.borrow_mut().insert(file.to_owned());
+            read_file(&dir.join(file))
+        };
+        let config = self.config_with(environment, secrets, read_program)?;
+        Ok(Config {
+            program_files: read.into_inner(),
+            ..config
+        })
     }
 
     /// As [`File::config`]; `read_program` reads the file of a filter or transform (by its path as
@@ -207,6 +219,17 @@ impl Config {
             secrets,
             read_program,
         )
+    }
+
+    /// All that it was made of, the overlay's directory besides. `path`: its own file.
+    #[must_use]
+    pub fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let overlay = self.catalog.overlay_dir.iter();
+        let others = self.program_files.iter().chain(overlay);
+        let mut files = vec![path.to_owned()];
+        files.extend(others.map(|other| dir.join(other)));
+        files
     }
 
     /// Without the lists. What is left is small, however many connections there are.

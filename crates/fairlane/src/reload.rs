@@ -1,13 +1,17 @@
 //! Hot reload: a changed configuration, program or overlay takes effect by itself, after it was
 //! checked; a bad one changes nothing and is said to be bad, with its line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use admin::control::ReloadReport;
 use anyhow::Context as _;
+use catalog::Catalog;
 use ingest::SourceTable;
 use model::{Connection, Destination, Name, Registry, Source};
 use notify::{RecursiveMode, Watcher as _};
@@ -18,6 +22,13 @@ use crate::serve::{Parts, load, registry_of};
 
 /// Editors write a file in several steps: wait until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// The system tells of changes at once, but not of all: a link that leads elsewhere, a directory that
+/// was put in another's place, or a program elsewhere is seen by looking.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Directories within the overlay that are looked into: a definition's, and those in it.
+const DEPTH_MAX: usize = 4;
 
 /// Watches the configuration and the overlay until it is dropped.
 pub struct Watch {
@@ -75,6 +86,40 @@ impl Drop for Watch {
     }
 }
 
+/// What the watched files look like now.
+async fn look(parts: &Parts) -> u64 {
+    let watched = parts.watched.load_full();
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut hasher = DefaultHasher::new();
+        for path in watched.iter() {
+            look_at(path, DEPTH_MAX, &mut hasher);
+        }
+        hasher.finish()
+    });
+    looked.await.unwrap_or_default()
+}
+
+fn look_at(path: &Path, depth: usize, hasher: &mut DefaultHasher) {
+    path.hash(hasher);
+    // Of what a link leads to.
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    if !metadata.is_dir() {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        (metadata.ino(), metadata.len(), modified).hash(hasher);
+        return;
+    }
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    for path in paths.iter().filter(|_| depth > 0) {
+        look_at(path, depth - 1, hasher);
+    }
+}
+
 /// Which of the touched files matter.
 struct Interesting {
     dir: PathBuf,
@@ -97,6 +142,7 @@ impl Interesting {
 
 async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    let mut seen = look(&parts).await;
     loop {
         let asked = async {
             match &mut hangup {
@@ -107,12 +153,19 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
         tokio::select! {
             change = changes.recv() => if change.is_none() { return },
             _ = asked => {}
+            () = tokio::time::sleep(LOOK_EVERY) => if look(&parts).await == seen { continue },
         }
         while tokio::time::timeout(QUIET, changes.recv())
             .await
             .is_ok_and(|more| more.is_some())
         {}
-        match reload(&parts).await {
+        let watched = parts.watched.load_full();
+        seen = look(&parts).await;
+        let reloaded = reload(&parts).await;
+        if *parts.watched.load_full() != *watched {
+            seen = look(&parts).await;
+        }
+        match reloaded {
             Ok(report) if report == ReloadReport::default() => {}
             Ok(report) => tracing::info!(
                 added = ?report.connections_added,
@@ -134,27 +187,45 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
 /// What is wrong with it. Nothing has changed then.
 pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let result = take_over(parts).await;
-    let error = result.as_ref().err().map(|error| format!("{error:#}"));
+    let error = match &result {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(_) => kept(&parts.catalog.load()),
+    };
     parts.reload_error.store(error.map(Arc::new));
     result
 }
 
+/// What is wrong with definitions of which the last good version stays in force.
+fn kept(catalog: &Catalog) -> Option<String> {
+    let refused = catalog.refused();
+    let kept = refused.filter(|(id, _)| catalog.get(id).is_some());
+    let told: Vec<String> = kept.map(|(_, error)| error.to_string()).collect();
+    (!told.is_empty()).then(|| told.join("\n"))
+}
+
 async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
-    let mut in_force = parts.config.lock().await;
+    let started_with = parts.config.lock().await;
     let file = File::read(&parts.config_path)?;
-    let (config, catalog) = load(&file, Some(&parts.store))?;
+    let (config, catalog) = load(&file, Some(&parts.store), Some(&parts.catalog.load()))?;
     drop(file);
     let registry = Arc::new(registry_of(&config, &parts.store)?);
+    let old = parts.registry.load_full();
+    if registry.sources.is_empty() && !old.sources.is_empty() {
+        anyhow::bail!(
+            "no source is left in it, as if it had been cut short: what waits for its connections would \
+             be given up. Say `enabled = false` where that is enough, or stop the program first"
+        );
+    }
     parts
         .store
         .record_registry(&registry, crate::serve::now())?;
-    let old = parts.registry.load_full();
     let mut report = compare(&old, &registry);
-    report.restart_needed = in_force
+    report.restart_needed = started_with
         .restart_needed(&config)
         .into_iter()
         .map(str::to_owned)
         .collect();
+    tell_given_up(parts, &report.connections_removed).await;
     // The lanes first: an event of a new source must find its lanes when it is accepted.
     let before = parts.catalog.swap(Arc::new(catalog));
     if let Err(error) = parts.delivery.apply(Arc::clone(&registry)).await {
@@ -165,8 +236,28 @@ async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
         .sources
         .store(Arc::new(SourceTable::from_registry(&registry)));
     parts.registry.store(registry);
-    *in_force = config.into_sections();
+    parts
+        .watched
+        .store(Arc::new(config.files(&parts.config_path)));
     Ok(report)
+}
+
+/// Says what waits for connections that are gone: it will not be delivered.
+async fn tell_given_up(parts: &Parts, removed: &[String]) {
+    if removed.is_empty() {
+        return;
+    }
+    let removed: HashSet<&str> = removed.iter().map(String::as_str).collect();
+    for lane in parts.delivery.lanes().await {
+        if lane.pending > 0 && removed.contains(lane.connection.as_str()) {
+            tracing::warn!(
+                connection = %lane.connection,
+                pending = lane.pending,
+                "events wait for a connection that is no longer configured, and are given up: should it \
+                 come back, `fairlane replay NAME --from TIME --to start` gives them to it"
+            );
+        }
+    }
 }
 
 fn compare(old: &Registry, new: &Registry) -> ReloadReport {

@@ -37,7 +37,7 @@ pub use self::signals::StopSignals;
 use self::vetting::vet;
 use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
-use crate::config::{Config, File, process_environment};
+use crate::config::{Config, File, Problems, process_environment};
 use crate::control::Steering;
 use crate::reload::Watch;
 
@@ -67,10 +67,12 @@ pub struct Parts {
     pub sources: Arc<ArcSwap<SourceTable>>,
     pub registry: ArcSwap<Registry>,
     pub started_at: UnixMillis,
-    /// The sections in force, to tell what a reload cannot change; held while one runs, so that
-    /// there is one at a time. The lists are the registry's, and empty here.
+    /// The sections that this process was started with, to tell what a reload cannot change; held
+    /// while one runs, so that there is one at a time. The lists are the registry's, and empty here.
     pub config: tokio::sync::Mutex<Config>,
-    /// Why the last reload was refused; none after one that was not.
+    /// What a change would be seen in: the configuration, its programs, the overlay.
+    pub watched: ArcSwap<Vec<PathBuf>>,
+    /// Why the last reload was refused, or a part of it; none after one that was not.
     pub reload_error: ArcSwapOption<String>,
 }
 
@@ -101,8 +103,11 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 /// `fairlane check`: everything that `serve` would refuse, without starting anything.
 pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let path = &args.config.config;
-    let file = File::read(path)?;
-    let (config, _) = load(&file, existing_store(&file)?.as_ref())?;
+    let checked = checked(path);
+    if let (true, Err(error)) = (args.json, &checked) {
+        println!("{}", json!({"ok": false, "problems": problems_of(error)}));
+    }
+    let config = checked?;
     if args.json {
         let report = json!({
             "ok": true, "sources": config.sources.len(),
@@ -121,18 +126,49 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn checked(path: &Path) -> anyhow::Result<Config> {
+    let file = File::read(path)?;
+    let (config, _) = load(&file, existing_store(&file)?.as_ref(), None)?;
+    Ok(config)
+}
+
+/// What is wrong, for a program that shows it: a line where it is known.
+fn problems_of(error: &anyhow::Error) -> Vec<serde_json::Value> {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        let shown = problems.list.iter();
+        return shown
+            .map(|one| json!({"place": one.place, "line": one.line, "message": one.message}))
+            .collect();
+    }
+    let text = format!("{error:#}");
+    // `fairlane.toml:12: what is wrong`
+    let line = |text: &str| text.split(':').nth(1)?.parse::<usize>().ok();
+    text.lines()
+        .map(|text| json!({"line": line(text), "message": text}))
+        .collect()
+}
+
 /// Reads the configuration with the secrets that the store holds, and the catalog that it names,
-/// and holds one against the other.
+/// and holds one against the other. `before`: the catalog in force, for definitions that have become
+/// bad.
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn load(file: &File, store: Option<&Store>) -> anyhow::Result<(Config, Catalog)> {
+pub fn load(
+    file: &File,
+    store: Option<&Store>,
+    before: Option<&Catalog>,
+) -> anyhow::Result<(Config, Catalog)> {
     let secret = |name: &str| store?.get_secret(name).ok().flatten();
     let config = file.config(&process_environment(), &secret)?;
     let mut catalog = load_catalog(file.path(), &config)?;
-    vet(file.path(), &config, &mut catalog, &apart::vet)?;
+    vet(file.path(), &config, &mut catalog, before, &apart::vet)?;
     for (id, error) in catalog.refused() {
-        tracing::warn!("no destination uses definition {id}, which is refused: {error}");
+        if catalog.get(id).is_some() {
+            tracing::error!("definition {id} is refused, its last good version stays: {error}");
+        } else {
+            tracing::warn!("no destination uses definition {id}, which is refused: {error}");
+        }
     }
     Ok((config, catalog))
 }
@@ -161,7 +197,7 @@ impl App {
         // Nothing is made for a configuration that is wrong.
         let file = File::read(config_path)?;
         let store = existing_store(&file)?;
-        let (config, catalog) = load(&file, store.as_ref())?;
+        let (config, catalog) = load(&file, store.as_ref(), None)?;
         let store = store.map_or_else(|| open_store(&file), Ok)?;
         allocator::give_back_at_once();
         drop(file); // a large one takes more memory than all that follows
@@ -203,11 +239,13 @@ impl App {
             sources,
             registry: ArcSwap::from(registry),
             started_at,
+            watched: ArcSwap::from_pointee(config.files(config_path)),
             config: tokio::sync::Mutex::new(config.into_sections()),
             reload_error: ArcSwapOption::empty(),
         });
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;
+        allocator::give_back_later();
         ingest.set_ready(true);
         Ok(Self {
             parts,

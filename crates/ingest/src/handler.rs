@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) ready: AtomicBool,
+    /// Until when the log is taken to be full, in microseconds since `started`: it said so last.
+    pub(crate) full_until_us: AtomicU64,
     /// Spreads the moments at which refused clients come back.
     pub(crate) refused: AtomicU64,
     pub(crate) notices: [Notice; Discard::ALL.len()],
@@ -136,7 +138,9 @@ impl Handler<'_> {
     }
 
     fn ready(&self) -> Result<Answer, Refusal> {
-        if self.shared.ready.load(Relaxed) {
+        let now = micros(self.shared.started.elapsed());
+        let is_full = now < self.shared.full_until_us.load(Relaxed);
+        if self.shared.ready.load(Relaxed) && !is_full {
             Ok(answer::json(
                 StatusCode::OK,
                 Bytes::from_static(br#"{"status":"ready"}"#),
@@ -310,9 +314,6 @@ impl Handler<'_> {
             let begun = Instant::now();
             let appended = Commit::append(&shared.log, batch, claims, reservation).await;
             drop(waiting);
-            let micros = |duration: std::time::Duration| {
-                u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-            };
             // The commit that was under way and its own one: that much is the disk's time, and
             // fewer requests would not make it shorter, since a commit takes all that wait.
             let disks = shared.log.commit_us().saturating_mul(2);
@@ -331,11 +332,26 @@ impl Handler<'_> {
         Ok(())
     }
 
+    /// For `/ready`, and once each time for the process's log.
+    fn note_full(&self, wait_s: u64) {
+        let now = micros(self.shared.started.elapsed());
+        let until = now.saturating_add(wait_s.saturating_mul(1_000_000));
+        let before = self.shared.full_until_us.swap(until, Relaxed);
+        if before < now {
+            tracing::warn!(
+                "the event log is full: events are refused with 503 until the oldest are settled, or \
+                 there is more room (retention_bytes_max, the disk)"
+            );
+        }
+    }
+
     fn append_failed(&self, error: AppendError) -> Refusal {
         match error {
-            AppendError::Full { retry_after_s } => Refusal::LogFull {
-                wait_s: u64::from(retry_after_s.max(1)),
-            },
+            AppendError::Full { retry_after_s } => {
+                let wait_s = u64::from(retry_after_s.max(1));
+                self.note_full(wait_s);
+                Refusal::LogFull { wait_s }
+            }
             AppendError::Overloaded { .. } => self.overloaded(),
             AppendError::TooLarge { bytes_max, .. } => Refusal::MergedTooLarge {
                 bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
@@ -432,4 +448,8 @@ fn masked(key: &str) -> String {
     }
     let shown: String = key.chars().take(4).collect();
     format!("{shown}...")
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

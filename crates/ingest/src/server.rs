@@ -98,6 +98,7 @@ pub fn start(
         in_flight: Arc::new(InFlight::new(options.bytes_in_flight_max)),
         connections: Arc::new(Connections::new(options.connections_max, per_ip_max)),
         ready: AtomicBool::new(false),
+        full_until_us: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         notices: Default::default(),
         options,

@@ -43,7 +43,15 @@ struct Link {
     after: u32,
     list: u32,
     group: u32,
+    /// It has nothing under way.
+    idle: bool,
     deficit: i64,
+}
+
+impl Link {
+    const fn ring(&self) -> u32 {
+        if self.idle { GUARANTEED } else { SHARED }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +111,7 @@ impl Turns {
             after: NONE,
             list: NONE,
             group,
+            idle: true,
             deficit: 0,
         };
         let place = index(slot);
@@ -114,15 +123,22 @@ impl Turns {
 
     /// The lane could start an attempt; `idle`: it has none under way.
     pub(crate) fn enter(&mut self, slot: u32, idle: bool) {
-        let list = self.link(slot).list;
-        let wanted = if idle { GUARANTEED } else { SHARED };
-        if list == wanted || list >= FIRST_ASIDE && list != NONE {
+        let link = self.link(slot);
+        link.idle = idle;
+        let list = link.list;
+        if list == link.ring() || list >= FIRST_ASIDE && list != NONE {
             return;
         }
         if list != NONE {
             self.unlink(slot);
         }
-        self.append(slot, wanted);
+        self.take_in(slot);
+    }
+
+    /// Gives the lane its place among those that wait.
+    fn take_in(&mut self, slot: u32) {
+        let ring = self.link(slot).ring();
+        self.append(slot, ring);
     }
 
     /// The lane could start nothing now. What it did not use of its quantum is forfeit.
@@ -184,7 +200,7 @@ impl Turns {
             let head = self.list(group + FIRST_ASIDE).head;
             if head != NONE {
                 self.unlink(head);
-                self.append(head, SHARED);
+                self.take_in(head);
             }
         }
     }
@@ -231,7 +247,7 @@ impl Turns {
             let head = self.list(group + FIRST_ASIDE).head;
             if head != NONE {
                 self.unlink(head);
-                self.append(head, SHARED);
+                self.take_in(head);
                 return Some(head);
             }
             self.groups_aside.pop_front();

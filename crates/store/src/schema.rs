@@ -1,5 +1,8 @@
 //! The database's file: how it is told from others, and how its schema grows.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +35,7 @@ pub(crate) fn open_writer(
     options: &Options,
     now: UnixMillis,
 ) -> Result<Connection, Error> {
+    make_private(path)?;
     let mut connection = open(path, options)?;
     // Before anything writes: what is newer, foreign or damaged stays as it is.
     let version = version_of(&connection, path)?;
@@ -43,6 +47,18 @@ pub(crate) fn open_writer(
     connection.pragma_update(None, "synchronous", "normal")?;
     migrate(&mut connection, version, now)?;
     Ok(connection)
+}
+
+/// Only its owner may read the database, and what SQLite puts beside it, which takes after it.
+fn make_private(path: &Path) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        // What is wrong with one that is there, opening it says.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(Error::io(path, source)),
+    }
 }
 
 /// Opens `path`, which [`open_writer`] has made ready, for reading only.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +44,15 @@ pub struct FoundFolder {
 }
 
 impl Folder {
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let works = |path: &str| path == "destination.toml" || path.ends_with(".vrl");
+        for file in self.files.iter().filter(|(path, _)| works(path)) {
+            file.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// Reads a definition's folder: its own files and those of `cases/`.
     ///
     /// # Errors
@@ -275,6 +285,7 @@ impl Loader<'_> {
         let has_program = raw.payload == Payload::Program && raw.sender != Sender::Blackhole;
         Ok(Definition {
             id: self.folder.id.clone(),
+            digest: self.folder.digest(),
             type_members: events.as_deref().map(type_members),
             events,
             rate_limit_per_s: self.rate(&raw)?,

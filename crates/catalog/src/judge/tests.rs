@@ -19,7 +19,7 @@ fn the_default_table() {
             425, 429, 431, 500, 501, 502, 503, 504, 505, 507, 520, 525, 526, 529, 599,
         ]
         .map(|status| {
-            let Judged::All(result) = judge(&definition, status, &[], b"", jobs, 0) else {
+            let Judged::All(result) = judge(&definition, status, &[], Some(b""), jobs, 0) else {
                 panic!()
             };
             let told = match result {
@@ -108,7 +108,7 @@ const NOW_UNIX_S: u64 = 784_111_767;
 fn retry_after(value: &str, date: Option<&str>) -> Option<u64> {
     let mut headers = vec![("Retry-After".to_owned(), value.to_owned())];
     headers.extend(date.map(|date| ("date".to_owned(), date.to_owned())));
-    match judge(&plain(), 429, &headers, b"", 1, NOW_UNIX_S) {
+    match judge(&plain(), 429, &headers, Some(b""), 1, NOW_UNIX_S) {
         Judged::All(JobResult::Failed(Failure::RateLimited { retry_after_s })) => retry_after_s,
         other => panic!("{other:?}"),
     }
@@ -188,7 +188,14 @@ fn check(status: u16, headers: &[(&str, &str)], body: &str, jobs: usize, expecte
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    let judged = judge(&definition, status, &headers, body.as_bytes(), jobs, 0);
+    let judged = judge(
+        &definition,
+        status,
+        &headers,
+        Some(body.as_bytes()),
+        jobs,
+        0,
+    );
     expected.assert_eq(&format!("{judged:?}"));
 }
 
@@ -224,6 +231,25 @@ fn rules_of_a_definition_come_first() {
     );
     // A rule that fails at run time does not apply: here the body is no string.
     check(500, &[], "{}", 1, expect!["All(Failed(ServerError))"]);
+}
+
+#[test]
+fn a_batch_whose_answer_is_too_long_to_be_read_is_split() {
+    let files = [
+        ("destination.toml", RULES),
+        ("event.vrl", "null"),
+        ("batch.vrl", "null"),
+    ];
+    let definition = Definition::load(folder("t", &files)).unwrap();
+    let of = |status, jobs| judge(&definition, status, &[], None, jobs, 0);
+    let split = Judged::All(JobResult::Failed(Failure::BatchRefused { too_large: true }));
+    assert_eq!(of(200, 2), split, "some of them may have failed");
+    assert_eq!(of(200, 1), Judged::All(JobResult::Delivered));
+    assert_eq!(
+        of(204, 2),
+        Judged::All(JobResult::Delivered),
+        "no rule of it"
+    );
 }
 
 #[test]

@@ -44,10 +44,12 @@ fn a_line_shows_requests_and_refusals() {
     let line = play_line(&mut transformer, br#"{"integrations":{"mine":false}}"#, &[]).to_value();
     assert_eq!(line, json!({"filtered": "integrations"}));
     for line in ["{", "text", "[1]", "7"] {
+        assert!(check_line(line.as_bytes()).is_err(), "{line}");
         let line = play_line(&mut transformer, line.as_bytes(), &[]).to_value();
         let why = line["rejected"].as_str().unwrap();
         assert!(why.starts_with("the line is no JSON object"), "{line}");
     }
+    assert!(check_line(br#" {"type": "track"}"#).is_ok());
 }
 
 #[test]

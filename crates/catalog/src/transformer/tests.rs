@@ -213,6 +213,84 @@ fn a_url_is_judged_after_another_was_allowed() {
 }
 
 #[test]
+fn a_host_of_a_setting_ends_where_the_definition_says() {
+    let toml = r#"
+name = "T"
+category = "t"
+hosts = ["{{settings.site}}.example.com"]
+[settings.site]
+type = "string"
+required = true
+help = "h"
+[request]
+url = "https://{{settings.site}}.example.com/"
+"#;
+    let files = [("destination.toml", toml), ("event.vrl", "{}")];
+    let definition = Arc::new(Definition::load(folder("test", &files)).unwrap());
+    let made = |site: &str| {
+        let raw = serde_json::from_value(json!({"site": site})).unwrap();
+        let checked = definition.check_settings(&raw).unwrap();
+        Transformer::new(Arc::clone(&definition), checked, &[], None, None)
+    };
+    for good in ["eu", "eu-1", "a.b"] {
+        made(good).unwrap();
+    }
+    for bad in [
+        "evil.org#",
+        "evil.org/",
+        "evil.org?",
+        "u@evil",
+        "evil.org\\",
+        "..",
+        "eu.",
+        "%2e",
+    ] {
+        let told = made(bad).unwrap_err().to_string();
+        assert!(told.contains("is no host"), "{bad}: {told}");
+    }
+}
+
+#[test]
+fn an_answer_is_kept_without_the_secrets_that_it_repeats() {
+    let files = [("destination.toml", SECRETIVE), ("event.vrl", "null")];
+    let transformer = transformer(&files, json!({"key": "TOP/x \"y"}), None, None);
+    let echo = r#"{"a":"TOP/x \"y","b":"TOP%2Fx%20%22y","c":"TOP%2Fx+%22y","d":"VE9QL3ggInk="}"#;
+    assert_eq!(
+        transformer.strike(Bytes::from_static(echo.as_bytes())),
+        r#"{"a":"****","b":"****","c":"****","d":"****"}"#
+    );
+    let plain = Bytes::from_static(b"thanks");
+    assert_eq!(transformer.strike(plain.clone()), plain);
+}
+
+#[test]
+fn an_id_becomes_a_header_and_stays_itself() {
+    let toml = format!(
+        "{SECRETIVE}[auth]\nkind = \"standard_webhooks\"\nsecret = \"{{{{secret.key}}}}\"\n"
+    );
+    let program = r#"{"url": "https://a.example.com/", "body": "b"}"#;
+    let files = [("destination.toml", toml.as_str()), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({"key": "k"}), None, None);
+    let Planned::Send { requests, .. } = planned(&mut transformer, r#"{"type":"track"}"#) else {
+        panic!()
+    };
+    let mut ids = std::collections::BTreeSet::new();
+    for id in ["m", " m", "m ", "%20m", "a\nb", "a\tb", "ab", "\n", "é"] {
+        let request = transformer.finish(&requests[0], stamp(id, 1));
+        let sent = request
+            .headers
+            .iter()
+            .find(|(name, _)| name == "webhook-id");
+        let (_, sent) = sent.unwrap();
+        assert!(
+            !sent.is_empty() && sent.bytes().all(|b| b.is_ascii_graphic()),
+            "{sent:?}"
+        );
+        assert!(ids.insert(sent.clone()), "{sent} twice");
+    }
+}
+
+#[test]
 fn a_program_refuses_in_words() {
     let program = r#"
         if .event.a == 1 { {"filtered": "not ours"} }
@@ -265,7 +343,7 @@ fn an_events_own_bytes_go_out_untouched() {
     "#;
     let files = [("destination.toml", toml)];
     let url = "https://hooks.example.com/T/B?x=1";
-    let settings = json!({"url": url, "secret": "whsec_AAAA", "headers": {"X-A": "b"}});
+    let settings = json!({"url": url, "secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "headers": {"X-A": "b"}});
     let mut with = transformer(&files, settings, None, None);
     // Not even JSON is needed: nothing looks at it.
     let event = Bytes::from_static(b"{ \"z\":1,  \"a\":{{secret.url}} }");
@@ -297,7 +375,7 @@ fn an_events_own_bytes_go_out_untouched() {
     assert!(
         request
             .headers
-            .contains(&("webhook-id".to_owned(), "msg1".to_owned()))
+            .contains(&("webhook-id".to_owned(), "msg%0D%0A1".to_owned()))
     );
 
     // Without its secret the signature alone is left out; with a transform the event is written anew.
@@ -330,7 +408,7 @@ fn events_go_as_a_list_where_the_setting_says_so() {
         wait_ms = 10
         [auth]
         kind = "standard_webhooks"
-        secret = "whsec_AAAA"
+        secret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
     "#;
     let files = [("destination.toml", toml)];
     let events = |size: serde_json::Value| {

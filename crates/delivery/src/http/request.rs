@@ -97,6 +97,7 @@ pub fn prepare(
     if method == Method::CONNECT {
         return Err(BadRequest::Method);
     }
+    let is_bare = body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&method);
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = match parts.path_and_query {
@@ -104,6 +105,13 @@ pub fn prepare(
         None => Uri::from_static("/"),
     };
     place_headers(request.headers_mut(), &authority, headers)?;
+    if is_bare {
+        // Some servers answer 411 to one that does not say that nothing follows.
+        let nothing = HeaderValue::from_static("0");
+        request
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, nothing);
+    }
     Ok(Prepared {
         place: Place { tls, authority },
         request,

@@ -365,8 +365,8 @@ fn tell(lane: &Lane, state: LaneState, before: LaneState, untold: u32) {
     }
 }
 
-/// Above every dead letter's id.
-pub(super) const END_OF_QUEUE: Offset = Offset(u64::MAX >> 1);
+/// Above every dead letter's id, and no more than the store can keep.
+pub(super) const END_OF_QUEUE: Offset = Offset(u64::MAX >> 2);
 
 const RETRY_LOOKUP: Duration = Duration::from_secs(5);
 

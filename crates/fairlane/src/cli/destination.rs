@@ -180,7 +180,7 @@ pub struct RecordArgs {
 pub struct BenchDestinationsArgs {
     #[command(flatten)]
     pub overlay: OverlayArgs,
-    /// Ids. Without any: all definitions.
+    /// Ids, or paths of folders. Without any: all definitions.
     pub ids: Vec<String>,
     /// How often each event is transformed.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

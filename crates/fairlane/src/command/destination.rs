@@ -202,8 +202,21 @@ const NEW_README: &str = include_str!("new/README.md");
 const NEW_CASE: &str = include_str!("new/cases/track.json");
 
 fn begin(id: &str, dir: &Path) -> anyhow::Result<()> {
-    model::Name::new(id)?;
     let folder = dir.join(id);
+    let begun = Folder {
+        id: id.to_owned(),
+        place: folder.display().to_string(),
+        files: [
+            ("destination.toml", NEW_TOML),
+            ("event.vrl", NEW_VRL),
+            ("README.md", NEW_README),
+            ("cases/track.json", NEW_CASE),
+        ]
+        .map(|(name, text)| (name.to_owned(), text.replace("my-service", id)))
+        .into(),
+    };
+    // Loaded before it is written: an id that `test` would refuse leaves nothing behind.
+    Definition::load(begun.clone())?;
     if folder.exists() {
         bail!(
             "{} is there already: choose another id, or edit what is there",
@@ -212,13 +225,8 @@ fn begin(id: &str, dir: &Path) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(folder.join("cases"))
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    for (name, text) in [
-        ("destination.toml", NEW_TOML),
-        ("event.vrl", NEW_VRL),
-        ("README.md", NEW_README),
-        ("cases/track.json", NEW_CASE),
-    ] {
-        std::fs::write(folder.join(name), text.replace("my-service", id))?;
+    for (name, text) in &begun.files {
+        std::fs::write(folder.join(name), text)?;
     }
     println!(
         "{} is begun, and passes its own cases. Next:\n  edit {0}/event.vrl\n  \

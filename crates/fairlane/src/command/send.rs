@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, IsTerminal as _};
 
 use anyhow::{Context as _, bail};
+use model::limits::EVENT_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::cli::SendArgs;
-use crate::client::post_events;
+use crate::client::{knows_write_key, post_events};
 
 /// Events of one request when sending from standard input.
 const BATCH: usize = 100;
@@ -26,6 +27,9 @@ pub fn run(args: &SendArgs) -> anyhow::Result<()> {
     }
     let properties: Value = serde_json::from_str(&args.properties)
         .with_context(|| format!("--properties is no JSON: {}", args.properties))?;
+    if !properties.is_object() {
+        bail!("--properties is no JSON object: {}", args.properties);
+    }
     let mut event = json!({"type": args.kind, "userId": args.user_id});
     match args.kind.as_str() {
         "track" => event["event"] = json!(args.event),
@@ -73,6 +77,16 @@ fn from_stdin(args: &SendArgs) -> anyhow::Result<()> {
 }
 
 fn send(args: &SendArgs, events: &[Value]) -> anyhow::Result<()> {
+    // Ingest answers 200 to these, as trackers in the field must not repeat them for ever.
+    let bytes = |event: &Value| event.to_string().len();
+    if let Some(large) = events.iter().map(bytes).find(|n| *n > EVENT_BYTES_MAX) {
+        bail!("an event of {large} bytes would be discarded: the limit is {EVENT_BYTES_MAX}");
+    }
+    if !knows_write_key(&args.url, &args.write_key)? {
+        bail!(
+            "no source that is switched on has this write key: [[sources]] in fairlane.toml names them"
+        );
+    }
     let (status, answer) = post_events(&args.url, &args.write_key, &json!({"batch": events}))?;
     match status {
         200 => Ok(()),

@@ -1,12 +1,14 @@
 //! What each part is started with, out of the configuration.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use model::{Offset, Registry, Secret};
 use rustix::fs::Access;
-use store::{KeySource, Store};
+use store::{KeySource, LaneKind, Store};
 
 use super::descriptors::Shares;
 use crate::allocator;
@@ -45,8 +47,12 @@ fn data_dir(file: &File) -> anyhow::Result<PathBuf> {
 }
 
 fn open_store_in(data_dir: &Path) -> anyhow::Result<Store> {
-    let writable = std::fs::create_dir_all(data_dir)
-        .and_then(|()| Ok(rustix::fs::access(data_dir, Access::WRITE_OK)?));
+    // Events and settings are nobody else's business.
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
+    let writable = made.and_then(|()| Ok(rustix::fs::access(data_dir, Access::WRITE_OK)?));
     writable.with_context(|| {
         format!(
             "cannot write to the data directory {}: set data_dir under [server] to a directory \
@@ -80,7 +86,12 @@ pub fn log(
     store: &Store,
 ) -> anyhow::Result<eventlog::Options> {
     let data_dir = beside(config_path, &config.server.data_dir);
-    let highest = store.lanes()?.iter().map(|lane| lane.progress.cursor).max();
+    // The cursor of a redelivery counts dead letters.
+    let lanes = store.lanes()?;
+    let of_log = lanes
+        .iter()
+        .filter(|lane| lane.kind != LaneKind::Redelivery);
+    let highest = of_log.map(|lane| lane.progress.cursor).max();
     Ok(eventlog::Options {
         segment_bytes_max: config.log.segment_bytes_max,
         retention_age_ms: config.log.retention_age_ms,

@@ -14,7 +14,8 @@ use crate::config::{Config, ConnectionEntry, DestinationEntry};
 pub type Apart<'a> = dyn Fn(&[Unit]) -> anyhow::Result<Vec<Option<String>>> + 'a;
 
 /// Definitions of an operator's own that fail their cases are taken out of the catalog: that is a
-/// problem where a destination uses one, and nobody else's.
+/// problem where a destination uses one, and nobody else's; where `before` has a good version, that
+/// one stays.
 ///
 /// # Errors
 /// Everything that is wrong, each with its line.
@@ -22,6 +23,7 @@ pub fn vet(
     config_path: &Path,
     config: &Config,
     catalog: &mut Catalog,
+    before: Option<&Catalog>,
     apart: &Apart<'_>,
 ) -> anyhow::Result<()> {
     let file = config_path.display().to_string();
@@ -30,6 +32,9 @@ pub fn vet(
         if let Some(error) = failed_case(&definition) {
             catalog.refuse(definition.id(), error);
         }
+    }
+    if let Some(before) = before {
+        catalog.keep_from(before);
     }
     let mut problems = Vec::new();
     for destination in &config.destinations {
@@ -70,11 +75,11 @@ fn vet_destination(
 ) {
     let at = |line: usize| format!("{file}:{line}: destination {}", destination.name);
     let kind = &destination.definition;
-    if let Some(error) = catalog.refusal(kind) {
-        problems.push(format!("{}: {error}", at(destination.line)));
-        return;
-    }
     let Some(definition) = catalog.get(kind) else {
+        if let Some(error) = catalog.refusal(kind) {
+            problems.push(format!("{}: {error}", at(destination.line)));
+            return;
+        }
         let near = catalog.suggest(kind);
         let near = near
             .map(|near| format!(", did you mean {near:?}?"))

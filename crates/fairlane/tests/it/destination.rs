@@ -76,6 +76,57 @@ fn a_folder_is_tested_by_its_path_and_blessing_tells_what_changed() {
 }
 
 #[test]
+fn a_definition_is_begun_only_under_an_id_that_can_be_tested() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    for id in ["mine.v2", "mine:2", "Mine", "_mine", "a/b", ".."] {
+        let (code, out, err) = run(here, &["destination", "new", id], "");
+        assert_eq!(code, 1, "{id}: {out}");
+        assert!(err.contains("a folder's name is its id: use a-z"), "{err}");
+        assert!(!here.join("destinations").exists(), "{id}");
+    }
+    let (code, _, err) = run(here, &["destination", "new", "2-mine_2"], "");
+    assert_eq!(code, 0, "{err}");
+    let test = ["destination", "test", "destinations/2-mine_2"];
+    assert_eq!(run(here, &test, "").0, 0);
+}
+
+#[test]
+fn a_filter_that_no_case_matches_is_an_error() {
+    let dir = begun();
+    let here = dir.path();
+    let filtered = |text: &str| {
+        let test = ["destination", "test", "destinations/mine", "--filter", text];
+        run(here, &test, "")
+    };
+    let (code, out, err) = filtered("anonymous");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("1 cases of 1 definitions passed"), "{out}");
+    let (code, out, err) = filtered("anonymuos");
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(
+        err.contains("no case whose name holds \"anonymuos\""),
+        "{err}"
+    );
+
+    std::fs::write(here.join("destinations/mine/event.vrl"), "((").unwrap();
+    let (code, out, _) = filtered("anonymous");
+    assert_eq!(code, 1);
+    assert!(out.contains("FAILED mine/(programs): (compile)"), "{out}");
+}
+
+#[test]
+fn a_folder_is_measured_by_its_path() {
+    let dir = begun();
+    let bench = ["destination", "bench", "./destinations/mine"];
+    let once = ["--rounds", "1", "--json"];
+    let (code, out, err) = run(dir.path(), &[&bench[..], &once].concat(), "");
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["destinations"][0]["id"], "mine", "{report}");
+}
+
+#[test]
 fn a_diff_tells_what_a_change_would_send_differently() {
     let dir = begun();
     let here = dir.path();
@@ -137,6 +188,13 @@ fn a_diff_tells_what_a_change_would_send_differently() {
         "",
     );
     assert_eq!(code, 2, "{err}");
+    std::fs::write(here.join("events.ndjson"), "{\"type\":\"page\"}\n\n[1]\n").unwrap();
+    let (code, out, err) = run(here, &diff, "");
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(
+        err.contains("line 3 of events.ndjson is no JSON object"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -192,6 +250,17 @@ fn definitions_are_held_against_facts() {
     assert_eq!(code, 1);
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["destinations"][0]["missing"], 1, "{report}");
+
+    // It holds another JSON file, which is no file of facts.
+    let (code, out, err) = run(here, &["destination", "verify", "."], "");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.contains("DIR should hold the files of facts themselves; did you mean ./facts?"),
+        "{err}"
+    );
+    let (code, _, err) = run(here, &["destination", "verify", "destinations"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains(" in 0 files "), "{err}");
 }
 
 #[test]
@@ -306,6 +375,43 @@ fn an_event_is_really_sent_and_no_secret_is_shown() {
         !format!("{out}{err}{json}").contains("canary"),
         "{out}{err}{json}"
     );
+}
+
+#[test]
+fn an_event_is_sent_as_its_author_wrote_it() {
+    // Neither the order of names nor the numbers survive being parsed and written again.
+    let event =
+        r#"{"type": "track", "event":"E", "messageId":"m", "properties":{"z":1.0,"a":1e2}}"#;
+    let receiver = Receiver::ok();
+    let dir = begun_for(&receiver);
+    let here = dir.path();
+    let settings = json!({"url": receiver.url()}).to_string();
+    std::fs::write(here.join("webhook.json"), settings).unwrap();
+    let program = format!(
+        "{{\"url\": \"http://{}/v1\", \"body\": {{\"text\": .event_json, \
+         \"json\": json_entries(.event_json, [\"properties\"])}}}}",
+        receiver.address
+    );
+    std::fs::write(here.join("destinations/mine/event.vrl"), program).unwrap();
+    for (id, settings) in [
+        ("webhook", "webhook.json"),
+        ("destinations/mine", "settings.json"),
+    ] {
+        let send = ["destination", "send", id, "--settings", settings];
+        let allowed = [&send[..], &["--allow", "127.0.0.0/8"]].concat();
+        let (code, out, err) = run(here, &allowed, &format!("{event}\n"));
+        assert_eq!(code, 0, "{out}{err}");
+        let (code, _, err) = run(here, &allowed, "\n[1]\n");
+        assert_eq!(code, 1);
+        assert!(err.contains("line 2 is no JSON object"), "{err}");
+    }
+    let sent = receiver.received();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].request.body, event.as_bytes());
+    let body = sent[1].request.json();
+    assert_eq!(body["text"], event);
+    let entries = json!([{"key": "z", "json": "1.0"}, {"key": "a", "json": "1e2"}]);
+    assert_eq!(body["json"], entries);
 }
 
 #[test]

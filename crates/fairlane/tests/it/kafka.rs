@@ -24,10 +24,10 @@ fn stream(port: u16, topic: &str, more: &str) -> Setup {
 }
 
 /// Waits until the lane of an event says so in its status.
-fn says(setup: Setup, words: &str) {
+fn says(setup: Setup, words: &str) -> Value {
     let fairlane = setup.start();
     fairlane.track("m-1");
-    fairlane.wait_lane("stream", words, |lane| lane.to_string().contains(words));
+    fairlane.wait_lane("stream", words, |lane| lane.to_string().contains(words))
 }
 
 fn batch(fairlane: &Fairlane, events: &[Value]) {
@@ -78,10 +78,11 @@ fn every_event_is_a_record_whoever_is_killed() {
         return;
     };
     // What is wrong is told.
-    says(
+    let held = says(
         stream(broker.port, "absent", "").and(LOOPBACK),
         "UnknownTopicOrPartition",
     );
+    assert_eq!(held["state"], "held", "{held}");
     broker.create_topic("events", 3, None);
     says(stream(broker.port, "events", ""), "egress_allow");
     let login = |password: &str| {

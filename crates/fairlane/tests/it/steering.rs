@@ -197,6 +197,66 @@ fn dead_letters_are_redelivered_by_filter() {
     );
 }
 
+/// The cursor of a redelivery counts dead letters, and not the log's records.
+#[test]
+fn a_redelivery_does_nothing_to_the_log() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let mended = Arc::clone(&mended);
+        move |_, _| {
+            Reply::Status(if mended.load(Ordering::Relaxed) {
+                200
+            } else {
+                400
+            })
+        }
+    });
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .and(LOOPBACK)
+        .start();
+    fairlane.track("m-0");
+    fairlane.wait_lane("hook", "it is refused", |lane| lane["rejected"] == 1);
+    mended.store(true, Ordering::Relaxed);
+    fairlane.command(&["dead-letters", "redeliver", "1"]);
+    receiver.wait_for("the letter", |all| all.len() == 2);
+    while fairlane
+        .command(&["dead-letters", "list"])
+        .contains("1 kept")
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for (restart, id) in ["m-1", "m-2"].into_iter().enumerate() {
+        fairlane.kill();
+        fairlane.start();
+        fairlane.track(id);
+        receiver.wait_for("what came later", |all| all.len() == 3 + restart);
+        fairlane.wait_lane("hook", "all is counted", |lane| {
+            lane["accepted"] == 2 + restart && lane["pending"] == 0
+        });
+    }
+}
+
+/// What a reload does not touch goes on as it is.
+#[test]
+fn a_reload_of_the_same_resumes_nobody_and_an_empty_file_is_refused() {
+    let gone = Receiver::start(|_, _| Reply::Status(410));
+    let setup = Setup::default().webhook("gone", &gone.url()).and(LOOPBACK);
+    let fairlane = setup.start();
+    fairlane.track("m-0");
+    let since = |lane: &Value| lane["state_since"].clone();
+    let held = fairlane.wait_lane("gone", "it is held", |lane| lane["state"] == "held");
+    assert!(fairlane.management("POST", "/v1/reload", "").status() < 300);
+    let still = fairlane.wait_lane("gone", "it is held", |lane| lane["state"] == "held");
+    assert_eq!((since(&held), gone.count()), (since(&still), 1));
+
+    std::fs::write(fairlane.config(), "").unwrap();
+    let refused = fairlane.management("POST", "/v1/reload", "");
+    assert!(refused.status() >= 400, "{refused:?}");
+    let lane = fairlane.wait_lane("gone", "its event waits", |lane| lane["pending"] == 1);
+    assert_eq!(lane["state"], "held");
+}
+
 #[test]
 fn a_new_connection_gets_the_past_once() {
     let (old, new) = (Receiver::ok(), Receiver::ok());

@@ -121,6 +121,25 @@ fn the_last_slots_are_for_lanes_with_nothing_under_way() {
 }
 
 #[test]
+fn a_lane_put_aside_gets_its_guaranteed_slot_when_it_has_nothing_under_way() {
+    // Three lanes of a group that comes first, and has all slots; then one of another group.
+    let mut rig = Rig::new(8, 6, 4, 2, &[(0, 1_000), (0, 1_000), (0, 1_000)]);
+    rig.run(100);
+    rig.turns.add_lane(3, 1);
+    rig.turns.enter(3, true);
+    rig.lanes.push((1, 1_000));
+    rig.in_flight_of.push(0);
+    rig.bytes.push(0);
+    let before = rig.bytes.clone();
+    // Less than one turn of the others: whoever waits for that starves.
+    rig.run(50);
+    for (lane, bytes) in rig.bytes.iter().enumerate() {
+        let before = before.get(lane).copied().unwrap_or(0);
+        assert!(bytes - before >= 5_000, "lane {lane}: {:?}", rig.bytes);
+    }
+}
+
+#[test]
 fn lanes_may_leave_from_anywhere() {
     let mut rig = Rig::new(10, 10, 5, 2, &[(0, 1_000), (0, 1_000), (1, 1_000)]);
     rig.fill();

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -71,7 +72,9 @@ impl NamesFile {
     pub(crate) fn write(&self, names: &[Numbered]) -> Result<(), Error> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = self.path.with_extension("txt.new");
-        let written = File::create(&fresh).and_then(|mut file| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options.open(&fresh).and_then(|mut file| {
             file.write_all(lines(names).as_bytes())?;
             file.sync_all()?;
             fs::rename(&fresh, &self.path)?;
@@ -90,6 +93,7 @@ impl NamesFile {
         let written = OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(&self.path)
             .and_then(|mut file| {
                 file.write_all(lines(names).as_bytes())?;

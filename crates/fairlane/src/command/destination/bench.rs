@@ -10,7 +10,7 @@ use catalog::{Definition, Origin, Planned, Stamp, Transformer, event_cases};
 use model::Secret;
 use serde_json::json;
 
-use super::{catalog, check_settings, find_in, transformer};
+use super::{catalog, check_settings, find, transformer};
 use crate::cli::BenchDestinationsArgs;
 use crate::table;
 
@@ -35,11 +35,11 @@ impl Cost {
 }
 
 pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
-    let catalog = catalog(&args.overlay)?;
     let definitions: Vec<Arc<Definition>> = if args.ids.is_empty() {
+        let catalog = catalog(&args.overlay)?;
         catalog.definitions().cloned().collect()
     } else {
-        let found = args.ids.iter().map(|id| find_in(&catalog, id));
+        let found = args.ids.iter().map(|id| find(&args.overlay, id));
         found.collect::<Result<_, _>>()?
     };
     let mut costs = Vec::new();

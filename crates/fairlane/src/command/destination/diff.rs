@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use catalog::compare::{Difference, differences};
+use catalog::play::check_line;
 use catalog::{Catalog, Definition, example_settings, play_line};
 use serde_json::{Value, json};
 
@@ -77,6 +78,12 @@ fn compare(args: &DiffArgs) -> anyhow::Result<Vec<(String, Change)>> {
         .collect();
     if events.is_empty() {
         bail!("{} holds no events", args.events.display());
+    }
+    // Both sides would reject it alike, and so be the same.
+    for (line, event) in &events {
+        check_line(event.as_bytes()).with_context(|| {
+            format!("line {line} of {} is no JSON object", args.events.display())
+        })?;
     }
     let given: BTreeMap<String, Settings> = match &args.settings {
         None => BTreeMap::new(),

@@ -85,15 +85,22 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let mut defined = Vec::new();
     let mut undefined = Vec::new();
     let mut refused = Vec::new();
-    for id in chosen(args)? {
+    let ids = chosen(args)?;
+    let files = ids.len();
+    let mut any_case = false;
+    for id in ids {
         let facts: Facts = serde_json::from_str(&read(&args.facts.join(format!("{id}.json")))?)
             .with_context(|| format!("{id}.json holds no facts"))?;
+        any_case |= facts.cases.iter().any(FactCase::says_something);
         match catalog.get(&id) {
             Some(definition) => defined.push((definition, facts)),
             None if catalog.refusal(&id).is_some() => refused.push((id, facts)),
             None if args.ids.is_empty() => undefined.push(id),
             None => drop(find_in(&catalog, &id)?),
         }
+    }
+    if !any_case {
+        return Err(nothing_in(&args.facts, files));
     }
     let mut scores = parallel::map(&defined, |(definition, facts)| score(definition, facts))?;
     for (id, facts) in &refused {
@@ -136,6 +143,21 @@ fn chosen(args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
     }
     ids.sort();
     Ok(ids)
+}
+
+/// Any JSON object can be read as facts without a case: another directory's files would all be right.
+fn nothing_in(dir: &Path, files: usize) -> anyhow::Error {
+    let below = dir.join("facts");
+    let hint = if below.is_dir() {
+        format!("; did you mean {}?", below.display())
+    } else {
+        String::new()
+    };
+    anyhow::anyhow!(
+        "no case with an event or requests in {files} files <id>.json of {}: DIR should hold the \
+         files of facts themselves{hint}",
+        dir.display()
+    )
 }
 
 impl Score {
@@ -240,6 +262,11 @@ fn snake_case(name: &str) -> String {
 }
 
 impl FactCase {
+    /// An event that rightly makes no request says something too.
+    fn says_something(&self) -> bool {
+        self.event.is_some() || self.requests().next().is_some()
+    }
+
     fn requests(&self) -> impl Iterator<Item = &FactRequest> {
         self.answers.iter().flat_map(|answer| &answer.requests)
     }

@@ -52,7 +52,7 @@ fn harmless(units: &[Unit]) -> anyhow::Result<Vec<Option<String>>> {
 fn programs_of_connections_are_compiled_apart_before_they_are_here() {
     let mut catalog = Catalog::embedded().unwrap();
     let path = Path::new("f.toml");
-    let told = vet(path, &config(CONFIG), &mut catalog, &deadly).unwrap_err();
+    let told = vet(path, &config(CONFIG), &mut catalog, None, &deadly).unwrap_err();
     let told = told.to_string();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 4, "{told}");
@@ -106,11 +106,11 @@ fn a_definition_that_fails_its_case_harms_only_who_uses_it() {
     let path = Path::new("f.toml");
     let other = "[[destinations]]\nname = \"hole\"\ntype = \"blackhole\"\n";
     let mut unused = catalog();
-    vet(path, &config(other), &mut unused, &harmless).unwrap();
+    vet(path, &config(other), &mut unused, None, &harmless).unwrap();
     assert!(unused.get("mine").is_none() && unused.refusal("mine").is_some());
 
     let used = "[[destinations]]\nname = \"d\"\ntype = \"mine\"\n";
-    let told = vet(path, &config(used), &mut catalog(), &harmless).unwrap_err();
+    let told = vet(path, &config(used), &mut catalog(), None, &harmless).unwrap_err();
     let told = told.to_string();
     assert!(
         told.starts_with(
