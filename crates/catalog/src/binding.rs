@@ -120,6 +120,11 @@ impl Binding {
         binding.headers = headers(definition, settings)?;
         binding.hosts = binding.host_rules(definition, settings)?;
         binding.options = options(definition, settings);
+        let directory = binding.options.get("directory");
+        if let Some(directory) = directory.filter(|path| !path.starts_with('/')) {
+            let problem = format!("{directory:?} is no absolute path: begin it with /");
+            return Err(setting_error("directory", &problem));
+        }
         binding.auth = definition
             .auth
             .iter()

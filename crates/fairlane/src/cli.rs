@@ -198,9 +198,12 @@ pub enum DeadLettersCommand {
         admin: AdminArgs,
         #[command(flatten)]
         filter: DeadLetterFilter,
-        /// At most this many.
+        /// At most this many, up to 1,000.
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Those behind this one: the next page.
+        #[arg(long, value_name = "ID")]
+        after: Option<u64>,
     },
     /// Show one, with its event and the destination's answer.
     Show {

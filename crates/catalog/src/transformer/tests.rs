@@ -251,6 +251,31 @@ url = "https://{{settings.site}}.example.com/"
 }
 
 #[test]
+fn a_directory_is_an_absolute_path() {
+    let toml = r#"
+name = "T"
+category = "t"
+sender = "object_storage"
+[settings.directory]
+type = "string"
+required = true
+help = "h"
+[request]
+url = "file:///x"
+[options]
+directory = "{{settings.directory}}"
+"#;
+    let files = [("destination.toml", toml), ("event.vrl", "{}")];
+    let definition = Arc::new(Definition::load(folder("test", &files)).unwrap());
+    for (directory, fits) in [("/var/lib/events", true), ("events", false)] {
+        let raw = serde_json::from_value(json!({"directory": directory})).unwrap();
+        let checked = definition.check_settings(&raw).unwrap();
+        let made = Transformer::new(Arc::clone(&definition), checked, &[], None, None);
+        assert_eq!(made.is_ok(), fits, "{directory}");
+    }
+}
+
+#[test]
 fn an_answer_is_kept_without_the_secrets_that_it_repeats() {
     let files = [("destination.toml", SECRETIVE), ("event.vrl", "null")];
     let transformer = transformer(&files, json!({"key": "TOP/x \"y"}), None, None);

@@ -1,5 +1,7 @@
 //! `fairlane dead-letters list | show | redeliver`.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 use crate::cli::DeadLettersCommand;
@@ -12,9 +14,11 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
             admin,
             filter,
             limit,
+            after,
         } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string());
+            query.extend_pairs(after.map(|id| ("after", id.to_string())));
             query.extend_pairs(filter.given());
             let path = format!("/v1/dead-letters?{}", query.finish());
             let answer = AdminClient::new(admin).get(&path)?;
@@ -91,8 +95,8 @@ fn list(answer: &Value) -> String {
         ],
         &rows,
     );
-    if !answer["next"].is_null() {
-        shown += "there are more: --limit shows them\n";
+    if let Some(last) = answer["next"].as_u64() {
+        let _ = writeln!(shown, "there are more: --after {last} shows them");
     }
     shown += &totals(&answer["totals"]);
     shown

@@ -23,7 +23,8 @@ const HEAD: &str = "\
 writes it anew. -->
 
 One file, `fairlane.toml` (`--config` names another); `examples/fairlane.toml` shows every key with
-its default. All that is wrong is said at once, each with its line, before anything changes.
+its default. All that is wrong is said at once, each with its line (what only definitions know, once the rest is
+right), before anything changes.
 
 - Times are written as in `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"` or `\"1h30m\"`, sizes as in
   `\"512KiB\"`, `\"64MiB\"` or `\"10GB\"`.

@@ -50,6 +50,12 @@ impl Expect {
         if from_us >= until_us {
             keys.refuse("until", "until must be after from");
         }
+        if from_us >= plan.duration_us {
+            keys.refuse(
+                "from",
+                "after the scenario's end: no event would be held to it",
+            );
+        }
         let limits = [
             keys.time_us("p50_max", 1).map(Limit::P50UsMax),
             keys.time_us("p99_max", 1).map(Limit::P99UsMax),

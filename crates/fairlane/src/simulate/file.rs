@@ -153,11 +153,21 @@ fn plan(keys: &mut Keys<'_, '_, '_>) -> Plan {
     }
     let policies = read_policies(keys);
     for table in keys.tables("sources") {
-        let source = SourceSet::read(keys.inner("[[sources]]", table));
+        let mut keys = keys.inner("[[sources]]", table);
+        let name = keys.name("name").to_owned();
+        if plan.sources.iter().any(|known| known.name == name) {
+            keys.refuse("name", format!("{name:?} is another source already"));
+        }
+        let source = SourceSet::read(keys, name, plan.duration_us);
         plan.sources.push(source);
     }
     for table in keys.tables("destinations") {
-        let destination = DestinationSet::read(keys.inner("[[destinations]]", table));
+        let mut keys = keys.inner("[[destinations]]", table);
+        let name = keys.name("name").to_owned();
+        if plan.destinations.iter().any(|known| known.name == name) {
+            keys.refuse("name", format!("{name:?} is another destination already"));
+        }
+        let destination = DestinationSet::read(keys, name);
         plan.destinations.push(destination);
     }
     for table in keys.tables("lanes") {
@@ -268,6 +278,9 @@ fn read_policy(policy: &mut LanePolicy, mut keys: Keys<'_, '_, '_>) {
     keys.set_time_us("breaker_window", 1, &mut policy.breaker_window_us);
     keys.set_time_us("probe_max", 1, &mut policy.probe_us_max);
     keys.set_time_us("hold_probe", 1, &mut policy.hold_probe_us);
+    if keys.has("concurrency_init") && policy.concurrency_init > policy.concurrency_max {
+        keys.refuse("concurrency_init", "above concurrency_max");
+    }
     if let Err(error) = policy.validate() {
         let place = keys.place.clone();
         keys.problem(&place, error.to_string());
@@ -276,7 +289,7 @@ fn read_policy(policy: &mut LanePolicy, mut keys: Keys<'_, '_, '_>) {
 }
 
 impl SourceSet {
-    fn read(mut keys: Keys<'_, '_, '_>) -> Self {
+    fn read(mut keys: Keys<'_, '_, '_>, name: String, duration_us: u64) -> Self {
         let count = keys.count("count", 1, THINGS_MAX).unwrap_or(1);
         let each = keys.rate("events_per_s");
         let total = keys.rate("events_per_s_in_all");
@@ -293,6 +306,12 @@ impl SourceSet {
         for table in keys.tables("bursts") {
             let mut burst = keys.inner("bursts", table);
             let at_us = burst.time_us("at", 0).unwrap_or(0);
+            if at_us >= duration_us {
+                burst.refuse(
+                    "at",
+                    "after the scenario's end: its events would never come",
+                );
+            }
             let events = burst.count("events", 1, 1_000_000_000).unwrap_or(0);
             burst.end();
             model = model.with_burst(at_us, events);
@@ -305,12 +324,12 @@ impl SourceSet {
             );
         }
         let source = Self {
-            name: keys.name("name").to_owned(),
+            name,
             count,
             events_per_s: total
                 .or(each.map(|each| each * float(count)))
                 .unwrap_or(0.0),
-            skew: keys.rate("skew").unwrap_or(0.0),
+            skew: keys.weight("skew").unwrap_or(0.0),
             model,
         };
         if source.skew > 3.0 {
@@ -322,7 +341,7 @@ impl SourceSet {
 }
 
 impl DestinationSet {
-    fn read(mut keys: Keys<'_, '_, '_>) -> Self {
+    fn read(mut keys: Keys<'_, '_, '_>, name: String) -> Self {
         let low = keys.time_us("latency_min", 1).unwrap_or(5_000);
         let high = keys.time_us("latency_max", 1).unwrap_or(low.max(20_000));
         if low > high {
@@ -346,7 +365,7 @@ impl DestinationSet {
             faults.extend(FaultSet::read(keys.inner("[[destinations.faults]]", table)));
         }
         let destination = Self {
-            name: keys.name("name").to_owned(),
+            name,
             count: keys.count("count", 1, THINGS_MAX).unwrap_or(1),
             model,
             faults,

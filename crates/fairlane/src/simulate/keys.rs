@@ -174,13 +174,32 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
 
     /// A number above 0.
     pub fn rate(&mut self, key: &'static str) -> Option<f64> {
+        let wrong = "no number above 0 and below 1e9, such as 16000 or 0.5";
+        self.number(key, |number| number > 0.0, wrong)
+    }
+
+    /// A number from 0 on.
+    pub fn weight(&mut self, key: &'static str) -> Option<f64> {
+        self.number(
+            key,
+            |number| number >= 0.0,
+            "no number from 0 on, such as 0.5",
+        )
+    }
+
+    fn number(
+        &mut self,
+        key: &'static str,
+        fits: impl Fn(f64) -> bool,
+        wrong: &str,
+    ) -> Option<f64> {
         let number = match &self.node(key)?.value {
             Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
             Value::Float(number) => Some(*number),
             _ => None,
         };
-        match number.filter(|number| number.is_finite() && *number > 0.0 && *number < 1e9) {
-            None => self.wrong(key, "no number above 0, such as 16000 or 0.5"),
+        match number.filter(|number| fits(*number) && *number < 1e9) {
+            None => self.wrong(key, wrong),
             number => number,
         }
     }

@@ -97,10 +97,12 @@ impl Lane {
             order.leave_from_behind(seq);
         } else {
             order.drop_ready(seq);
-            if let Some(next) = order.leave(seq)
-                && main.let_go(next)
-            {
-                order.push_ready(next);
+            if let Some(next) = order.leave(seq) {
+                // It has waited behind its key, and its company waits behind theirs.
+                self.batch_since = MonoMicros::ZERO;
+                if main.let_go(next) {
+                    order.push_ready(next);
+                }
             }
         }
         order.forget_below(main.first_seq());

@@ -1,13 +1,14 @@
 //! The scheduler by scripts: a few lanes driven by hand, and what it asks for in return.
 
 use std::fmt::Write;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use model::{AttemptId, Failure, FilterReason, HoldReason, JobResult, LaneState, ParkedJob};
 
 use super::*;
-use crate::Job;
+use crate::{Job, Key};
 
 mod batching;
 mod idle;
@@ -26,6 +27,8 @@ pub(super) struct Rig {
     log: String,
     /// Answer fetches as if every offset below the stream's end were a record of the stream.
     bytes: u32,
+    /// Users whose events take turns; 0 for events of nobody.
+    keys: u64,
     ends: Map<StreamKey, Offset>,
     settled: Vec<(LaneId, Offset, Outcome, u32)>,
 }
@@ -46,6 +49,7 @@ impl Rig {
             open: vec![],
             log: String::new(),
             bytes: 1_000,
+            keys: 0,
             ends: Map::default(),
             settled: vec![],
         }
@@ -107,12 +111,13 @@ impl Rig {
             } => {
                 let end = self.ends.get(&stream).copied().unwrap_or_default();
                 let to = end.0.min(from.0 + u64::try_from(max).unwrap()).min(below.0);
-                let bytes = self.bytes;
+                let (bytes, keys) = (self.bytes, self.keys);
+                let key = |offset: u64| Some(Key(NonZeroU64::new(1 + offset.checked_rem(keys)?)?));
                 let offsets = (from.0..to)
                     .map(|offset| Fetch {
                         offset: Offset(offset),
                         bytes,
-                        key: None,
+                        key: key(offset),
                     })
                     .collect();
                 inputs.push(Input::Fetched {

@@ -43,6 +43,32 @@ fn a_good_file_is_taken() {
     let plan = parse("scenario.toml", GOOD).expect("it is good");
     assert_eq!((plan.sources.len(), plan.lanes.len()), (1, 1));
     assert_eq!(plan.lanes[0].policy.batch_events_max, 20);
+    let even = GOOD.replacen("events_per_s = 10", "events_per_s = 10\nskew = 0", 1);
+    parse("scenario.toml", &even).expect("0 is the default");
+}
+
+#[test]
+fn what_would_never_happen_is_refused() {
+    check(
+        "events_per_s = 10",
+        "bursts = [{ at = \"1m\", events = 5 }]",
+        expect!["scenario.toml:10:18: after the scenario's end: its events would never come"],
+    );
+    check(
+        "[[lanes]]",
+        "[[destinations]]\nname = \"crm\"\n[[lanes]]",
+        expect![[r#"scenario.toml:16:8: "crm" is another destination already"#]],
+    );
+    check(
+        "[[lanes]]",
+        "[[expect]]\nlanes = \"shop to crm\"\nfrom = \"1m\"\np99_max = \"1s\"\n[[lanes]]",
+        expect!["scenario.toml:17:8: after the scenario's end: no event would be held to it"],
+    );
+    check(
+        "batch_events_max = 20",
+        "concurrency_init = 9\nconcurrency_max = 8",
+        expect!["scenario.toml:6:20: above concurrency_max"],
+    );
 }
 
 #[test]
@@ -60,7 +86,9 @@ fn limits_that_cannot_be_are_refused() {
     check(
         "events_per_s = 10",
         "events_per_s = -3",
-        expect!["scenario.toml:10:16: events_per_s is no number above 0, such as 16000 or 0.5"],
+        expect![
+            "scenario.toml:10:16: events_per_s is no number above 0 and below 1e9, such as 16000 or 0.5"
+        ],
     );
     check(
         "duration = \"1m\"",
@@ -113,7 +141,7 @@ fn names_that_are_not_there_are_refused() {
         "name = \"crm\"",
         "name = \"crm\"\nlatency = \"5ms\"",
         expect![[
-            r#"scenario.toml:14:1: no key "latency" in [[destinations]] (there are: latency_min, latency_max, slow_one_in, slow_max, capacity_per_s, poison_one_in, refused_one_in, filtered_one_in, batch_partial, faults, name, count)"#
+            r#"scenario.toml:14:1: no key "latency" in [[destinations]] (there are: name, latency_min, latency_max, slow_one_in, slow_max, capacity_per_s, poison_one_in, refused_one_in, filtered_one_in, batch_partial, faults, count)"#
         ]],
     );
     check(

@@ -35,6 +35,31 @@ fn a_batch_goes_when_full_or_when_it_has_waited() {
 }
 
 #[test]
+fn what_has_waited_behind_its_key_does_not_wait_for_company() {
+    let mut rig = Rig::new();
+    rig.keys = 2;
+    let ordered = LanePolicy {
+        ordered: true,
+        ..batching(10, SECOND)
+    };
+    rig.add(1, ordered);
+    rig.grow(1, 6);
+    assert_eq!(rig.pass_to_start(10 * SECOND), Some(SECOND));
+    // Each request ends at once: no other waits.
+    rig.answer_all(|_| JobResult::Delivered);
+    let starts = rig.log.lines().filter(|line| line.starts_with("start"));
+    let starts: Vec<&str> = starts.collect();
+    assert_eq!(
+        starts,
+        [
+            "start 1 [0#1 1#1]",
+            "start 1 [2#1 3#1]",
+            "start 1 [4#1 5#1]"
+        ]
+    );
+}
+
+#[test]
 fn a_batch_keeps_to_its_bytes_but_a_large_event_still_goes() {
     let mut rig = Rig::new();
     rig.bytes = 400;
