@@ -216,7 +216,7 @@ fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
         let jobs = case.jobs.unwrap_or(1);
         // A recorded answer has no time but its own `Date`.
         let (headers, body) = (&response.headers, &response.body);
-        let judged = transformer.judge(response.status, headers, Some(body), jobs, 0);
+        let judged = transformer.judge(response.status, headers, body, false, jobs, 0);
         return Ok(Came::Result(judged_value(&judged)));
     }
     let now_unix_s = case.now.unwrap_or(NOW_UNIX_S);

@@ -19,13 +19,14 @@ pub enum Judged {
     Each(Vec<JobResult>),
 }
 
-/// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `body` is `None`
-/// where it was too long to be read. A rule whose program fails on the answer does not apply.
+/// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `cut_off`:
+/// `body` is only the beginning. A rule whose program fails on the answer does not apply.
 pub(crate) fn judge(
     definition: &Definition,
     status: u16,
     headers: &[(String, String)],
-    body: Option<&[u8]>,
+    body: &[u8],
+    cut_off: bool,
     jobs: usize,
     now_unix_s: u64,
 ) -> Judged {
@@ -34,11 +35,11 @@ pub(crate) fn judge(
     let needs_answer = !definition.partials.is_empty() || !definition.responses.is_empty();
     if needs_answer {
         let says_which = |rule: &PartialRule| applies(rule.status.as_ref(), status);
-        if body.is_none() && jobs > 1 && definition.partials.iter().any(says_which) {
+        if cut_off && jobs > 1 && definition.partials.iter().any(says_which) {
             // Nobody knows which of them failed. Of fewer at once less is said.
             return Judged::All(JobResult::Failed(Failure::BatchRefused { too_large: true }));
         }
-        let mut answer = Answer::new(status, headers, body.unwrap_or_default(), jobs);
+        let mut answer = Answer::new(status, headers, body, jobs);
         for rule in &definition.partials {
             if applies(rule.status.as_ref(), status)
                 && let Some(each) = answer.partial(definition, rule, jobs, retry_after_s)

@@ -117,8 +117,6 @@ pub struct Transformer {
     forwards_lists: bool,
     /// Whether its programs look at `.record`.
     wants_origin: bool,
-    /// Where events' own bytes go: it is the same for all, so it is checked once.
-    forward_url: Result<String, String>,
     destination_names: Vec<String>,
     /// An event must pass all of them.
     filters: Vec<Arc<Program>>,
@@ -150,13 +148,8 @@ impl Transformer {
                 .transpose()
         };
         let batch = definition.batch_sized(|name| settings.values.get(name));
-        let forward_url = match &binding.url {
-            Some(url) => binding.check_url(url),
-            None => Err("the url needs a setting that is not set".to_owned()),
-        };
         Ok(Self {
             binding,
-            forward_url,
             wants_text: definition.mentions(EVENT_JSON),
             forwards_lists: definition.payload == Payload::Event && batch.is_some(),
             wants_origin: definition.wants_origin(),
@@ -345,9 +338,11 @@ impl Transformer {
     }
 
     fn forward_body(&self, body: Body) -> Result<Planned, Refusal> {
+        let unset = || bad_request("the url needs a setting that is not set".to_owned());
+        let url = self.binding.url.as_deref().ok_or_else(unset)?;
         let request = RequestPlan {
             method: self.binding.method.clone(),
-            url: self.forward_url.clone().map_err(bad_request)?,
+            url: self.binding.check_url(url).map_err(bad_request)?,
             headers: self.binding.headers.clone(),
             body,
             auth: true,
@@ -476,7 +471,7 @@ impl Transformer {
             .map_err(|error| Refusal::rejected(RejectReason::TransformFailed, error.to_string()))
     }
 
-    /// The beginning of an answer without the destination's secrets, which a service may repeat.
+    /// An answer without the destination's secrets, which a service may repeat.
     #[must_use]
     pub fn strike(&self, answer: Bytes) -> Bytes {
         let forms = self.secret_forms.get_or_init(|| {
@@ -491,18 +486,27 @@ impl Transformer {
         struck::out_of(text, forms.iter().map(String::as_str)).into()
     }
 
-    /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `body` is
-    /// `None` where it was too long to be read. Header names in any case.
+    /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `cut_off`:
+    /// `body` is only the beginning. Header names in any case.
     #[must_use]
     pub fn judge(
         &self,
         status: u16,
         headers: &[(String, String)],
-        body: Option<&[u8]>,
+        body: &[u8],
+        cut_off: bool,
         jobs: usize,
         now_unix_s: u64,
     ) -> Judged {
-        judge::judge(&self.definition, status, headers, body, jobs, now_unix_s)
+        judge::judge(
+            &self.definition,
+            status,
+            headers,
+            body,
+            cut_off,
+            jobs,
+            now_unix_s,
+        )
     }
 
     /// Places secrets and auth.

@@ -431,7 +431,8 @@ impl Runner {
         self.transformer.borrow().judge(
             answer.status,
             &answer.headers,
-            (!answer.truncated).then_some(&*answer.body),
+            &answer.body,
+            answer.truncated,
             task.jobs,
             Clock::unix().0 / 1_000,
         )
@@ -483,8 +484,9 @@ impl Runner {
             Sent::Answered(answer) => {
                 report.result = Some(AttemptResult::Status(answer.status));
                 report.status = Some(answer.status);
-                let head = head(&answer.body, self.response_bytes_kept);
-                report.response = self.transformer.borrow().strike(head);
+                // Before it is cut: half a secret is not found.
+                let body = self.transformer.borrow().strike(answer.body.clone());
+                report.response = head(&body, self.response_bytes_kept);
                 Ok(Answer::of(answer))
             }
             Sent::Failed(Failed { failure, detail }) => {

@@ -147,7 +147,7 @@ fn cases_of(definition: &Arc<Definition>, recording: &Recording) -> Result<Vec<V
         let mut answer = base(format!("recorded answer: {}", case.name), case);
         // Judged as the file will say it: with the headers that are kept.
         let headers = kept(definition, last);
-        let judged = transformer.judge(last.status, &headers, Some(&last.body), jobs, 0);
+        let judged = transformer.judge(last.status, &headers, &last.body, false, jobs, 0);
         answer.insert("response".to_owned(), shown(definition, last));
         answer.insert("jobs".to_owned(), jobs.into());
         answer.insert("result".to_owned(), judged_value(&judged));

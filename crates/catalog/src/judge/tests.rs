@@ -19,7 +19,7 @@ fn the_default_table() {
             425, 429, 431, 500, 501, 502, 503, 504, 505, 507, 520, 525, 526, 529, 599,
         ]
         .map(|status| {
-            let Judged::All(result) = judge(&definition, status, &[], Some(b""), jobs, 0) else {
+            let Judged::All(result) = judge(&definition, status, &[], b"", false, jobs, 0) else {
                 panic!()
             };
             let told = match result {
@@ -108,7 +108,7 @@ const NOW_UNIX_S: u64 = 784_111_767;
 fn retry_after(value: &str, date: Option<&str>) -> Option<u64> {
     let mut headers = vec![("Retry-After".to_owned(), value.to_owned())];
     headers.extend(date.map(|date| ("date".to_owned(), date.to_owned())));
-    match judge(&plain(), 429, &headers, Some(b""), 1, NOW_UNIX_S) {
+    match judge(&plain(), 429, &headers, b"", false, 1, NOW_UNIX_S) {
         Judged::All(JobResult::Failed(Failure::RateLimited { retry_after_s })) => retry_after_s,
         other => panic!("{other:?}"),
     }
@@ -192,7 +192,8 @@ fn check(status: u16, headers: &[(&str, &str)], body: &str, jobs: usize, expecte
         &definition,
         status,
         &headers,
-        Some(body.as_bytes()),
+        body.as_bytes(),
+        false,
         jobs,
         0,
     );
@@ -241,7 +242,7 @@ fn a_batch_whose_answer_is_too_long_to_be_read_is_split() {
         ("batch.vrl", "null"),
     ];
     let definition = Definition::load(folder("t", &files)).unwrap();
-    let of = |status, jobs| judge(&definition, status, &[], None, jobs, 0);
+    let of = |status, jobs| judge(&definition, status, &[], b"{\"errors\":", true, jobs, 0);
     let split = Judged::All(JobResult::Failed(Failure::BatchRefused { too_large: true }));
     assert_eq!(of(200, 2), split, "some of them may have failed");
     assert_eq!(of(200, 1), Judged::All(JobResult::Delivered));
@@ -250,6 +251,13 @@ fn a_batch_whose_answer_is_too_long_to_be_read_is_split() {
         Judged::All(JobResult::Delivered),
         "no rule of it"
     );
+    // Other rules see its beginning.
+    let begun = b"down for maintenance, and much more";
+    let told = judge(&definition, 500, &[], begun, true, 1, 0);
+    let unavailable = Failure::Unavailable {
+        retry_after_s: None,
+    };
+    assert_eq!(told, Judged::All(JobResult::Failed(unavailable)));
 }
 
 #[test]

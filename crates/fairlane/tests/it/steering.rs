@@ -131,19 +131,25 @@ fn named(fairlane: &Fairlane, name: &str, id: &str) {
     assert_eq!(answer.status(), 200);
 }
 
+/// Answers so until it is mended.
+fn refusing(status: u16, mended: &Arc<AtomicBool>) -> Receiver {
+    let mended = Arc::clone(mended);
+    Receiver::start(move |_, _| match mended.load(Ordering::Relaxed) {
+        true => Reply::Status(200),
+        false => Reply::Status(status),
+    })
+}
+
+fn letters_kept(fairlane: &Fairlane) -> u64 {
+    let listed = fairlane.command(&["dead-letters", "list", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    listed["totals"]["letters"].as_u64().unwrap()
+}
+
 #[test]
 fn dead_letters_are_redelivered_by_filter() {
     let mended = Arc::new(AtomicBool::new(false));
-    let receiver = Receiver::start({
-        let mended = Arc::clone(&mended);
-        move |_, _| {
-            Reply::Status(if mended.load(Ordering::Relaxed) {
-                200
-            } else {
-                422
-            })
-        }
-    });
+    let receiver = refusing(422, &mended);
     let fairlane = Setup::default()
         .webhook("hook", &receiver.url())
         .webhook("other", &receiver.url())
@@ -182,12 +188,7 @@ fn dead_letters_are_redelivered_by_filter() {
         all.iter().filter(|one| one.status == 200).count() == 9
     });
     fairlane.command(&["dead-letters", "list"]);
-    let left = |fairlane: &Fairlane| {
-        let listed = fairlane.command(&["dead-letters", "list", "--json"]);
-        let listed: Value = serde_json::from_str(&listed).unwrap();
-        listed["totals"]["letters"].as_u64().unwrap()
-    };
-    while left(&fairlane) > 3 {
+    while letters_kept(&fairlane) > 3 {
         std::thread::sleep(Duration::from_millis(20));
     }
     let listed = fairlane.command(&["dead-letters", "list"]);
@@ -201,16 +202,7 @@ fn dead_letters_are_redelivered_by_filter() {
 #[test]
 fn a_redelivery_does_nothing_to_the_log() {
     let mended = Arc::new(AtomicBool::new(false));
-    let receiver = Receiver::start({
-        let mended = Arc::clone(&mended);
-        move |_, _| {
-            Reply::Status(if mended.load(Ordering::Relaxed) {
-                200
-            } else {
-                400
-            })
-        }
-    });
+    let receiver = refusing(400, &mended);
     let mut fairlane = Setup::default()
         .webhook("hook", &receiver.url())
         .and(LOOPBACK)
@@ -218,17 +210,12 @@ fn a_redelivery_does_nothing_to_the_log() {
     fairlane.track("m-0");
     fairlane.wait_lane("hook", "it is refused", |lane| lane["rejected"] == 1);
     mended.store(true, Ordering::Relaxed);
-    let kept = |fairlane: &Fairlane| {
-        let listed = fairlane.command(&["dead-letters", "list", "--json"]);
-        let listed: Value = serde_json::from_str(&listed).unwrap();
-        listed["totals"]["letters"].as_u64().unwrap()
-    };
-    while kept(&fairlane) < 1 {
+    while letters_kept(&fairlane) < 1 {
         std::thread::sleep(Duration::from_millis(20));
     }
     fairlane.command(&["dead-letters", "redeliver", "--all"]);
     receiver.wait_for("the letter", |all| all.len() == 2);
-    while kept(&fairlane) > 0 {
+    while letters_kept(&fairlane) > 0 {
         std::thread::sleep(Duration::from_millis(20));
     }
     for (restart, id) in ["m-1", "m-2"].into_iter().enumerate() {
