@@ -15,13 +15,14 @@ use store::{LaneKind, ReplayTerms};
 
 use crate::plan::Plan;
 
+mod books;
 mod minutes;
 mod seen;
 mod told;
 
+pub(crate) use books::{Books, Gone, Look};
 pub(crate) use minutes::MinuteQueue;
 use minutes::Minutes;
-use seen::Seen;
 use told::Told;
 
 /// What a shard is told of a lane that it is to serve.
@@ -42,10 +43,7 @@ pub(crate) struct Lane {
     pub(crate) kind: LaneKind,
     /// Boxed, as few lanes are replays.
     terms: Option<Box<ReplayTerms>>,
-    /// Records of its stream before its start: the lane's own count begins there.
-    pub(crate) base: u64,
-    /// How many records of its stream lie below where it looked last.
-    pub(crate) seen: Seen,
+    pub(crate) books: Books,
     /// How far the store has it: what a restart would begin with.
     pub(crate) durable: Offset,
     /// Made at the first job, given back when the lane has been idle for long.
@@ -55,9 +53,6 @@ pub(crate) struct Lane {
     pub(crate) used_at: MonoMicros,
     /// Held by a person, and not only switched off by the configuration.
     pub(crate) held_by_operator: bool,
-    /// Events that retention removed before the lane had seen them. The scheduler never knew
-    /// them; they count as expired.
-    pub(crate) expired_unseen: u64,
     /// As the scheduler has it; [`Lane::shown_state`] is what people see.
     pub(crate) state: LaneState,
     pub(crate) state_since: UnixMillis,
@@ -102,13 +97,7 @@ impl AttemptResult {
 }
 
 impl Lane {
-    /// `counts`: records of its stream before the lane, and before its cursor.
-    pub(crate) fn new(
-        spec: LaneSpec,
-        (base, seen): (u64, u64),
-        now: MonoMicros,
-        unix: UnixMillis,
-    ) -> Self {
+    pub(crate) fn new(spec: LaneSpec, books: Books, now: MonoMicros, unix: UnixMillis) -> Self {
         let held_by_operator = spec.progress.hold == Some(model::HoldReason::Operator);
         let state = match spec.progress.hold {
             Some(reason) => LaneState::Held { reason },
@@ -119,14 +108,12 @@ impl Lane {
             plan: spec.plan.on_terms(&spec.terms),
             kind: spec.kind,
             terms: (spec.terms != ReplayTerms::default()).then(|| Box::new(spec.terms)),
-            base,
-            seen: Seen::new(spec.progress.cursor, seen),
+            books,
             durable: spec.progress.cursor,
             transformer: None,
             order_key: None,
             used_at: now,
             held_by_operator,
-            expired_unseen: 0,
             state,
             state_since: unix,
             told: Told::new(),
@@ -187,15 +174,23 @@ impl Lane {
         self.figures.get_or_insert_default()
     }
 
-    /// Retention has removed events that the lane had not seen yet.
-    pub(crate) fn lose(&mut self, events: u64, unix: UnixMillis) {
+    /// The lane has looked at a part of its stream. What it missed there is told.
+    pub(crate) fn looked(&mut self, look: &Look<'_>, unix: UnixMillis) {
+        let Gone { removed, damaged } = self.books.looked(look);
+        self.lose(removed, "removed by retention", unix);
+        self.lose(damaged, "lost with damaged or missing segments", unix);
+    }
+
+    fn lose(&mut self, events: u64, how: &str, unix: UnixMillis) {
+        if events == 0 {
+            return;
+        }
         let connection = &self.plan.connection.name;
-        tracing::error!(%connection, events, "retention removed events before they were delivered");
-        self.expired_unseen += events;
+        tracing::error!(%connection, events, how, "events are gone that were not delivered yet");
         let figures = self.figures();
         figures.minutes.at(unix).expired += events;
         figures.last_error = Some(format!(
-            "{events} events were removed by retention before they were delivered"
+            "{events} events were {how} before they were delivered"
         ));
     }
 

@@ -50,7 +50,7 @@ pub struct Options {
     pub index_cache_bytes_max: u64,
     /// Sealed segments kept open for reading. Default: 64.
     pub read_fds_max: usize,
-    /// No new record gets a lower offset: the highest cursor that the caller remembers. It
+    /// No new record gets a lower offset: the highest that the caller remembers, and one. It
     /// matters only when the newest segment was lost: lanes would else skip new records.
     /// Default: 0.
     pub end_min: Offset,

@@ -111,6 +111,16 @@ impl LaneProgress {
             hold: None,
         }
     }
+
+    /// Below this lies every offset that is remembered.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        let above = self.settled_above.iter().max().copied();
+        let parked = self.parked.iter().map(|job| job.offset).max();
+        let highest = above.max(parked).map_or(Offset::ZERO, Offset::next);
+        let ahead = self.ahead.map_or(Offset::ZERO, |span| span.to);
+        self.cursor.max(ahead).max(highest)
+    }
 }
 
 /// What a lane is doing, as a person sees it.

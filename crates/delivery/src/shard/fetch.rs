@@ -12,7 +12,7 @@ use store::LaneKind;
 use super::lanes::END_OF_QUEUE;
 use super::{Event, Shard};
 use crate::clock::Clock;
-use crate::lane::Lane;
+use crate::lane::{Lane, Look};
 
 /// Records whose keys are read at once: other lanes wait meanwhile.
 const KEYS_AT_ONCE_MAX: usize = 256;
@@ -129,19 +129,24 @@ impl Shard {
         let (stream, log) = (lane.stream(), &self.log);
         // What retention has removed cannot be asked for.
         let first = log.first().min(to).max(from);
-        let known = lane.seen.below(from);
-        let before = match known {
+        let before = match lane.books.below(from) {
             Some(records) if first == from => records,
             _ => log.stream_count_before(stream, first)?,
         };
-        let lost = before.saturating_sub(known.unwrap_or(before));
+        let end = log.end().min(to);
         let scanned_to = log.offsets(stream, first, max, found)?.min(to);
         found.retain(|record| record.offset < to);
-        let found = u64::try_from(found.len()).unwrap_or_default();
-        lane.seen.note(from, scanned_to, before + found);
-        if lost > 0 {
-            lane.lose(lost, Clock::unix());
-        }
+        let at_end = scanned_to >= end;
+        let counted = at_end.then(|| log.stream_count_before(stream, scanned_to));
+        let look = Look {
+            from,
+            first,
+            to: scanned_to,
+            before,
+            found,
+            counted: counted.transpose()?,
+        };
+        lane.looked(&look, Clock::unix());
         Ok(scanned_to)
     }
 

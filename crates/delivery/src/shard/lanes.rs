@@ -12,7 +12,7 @@ use super::command::Applied;
 use super::status::shown_name;
 use super::{Event, REDELIVERY_BIT, Shard};
 use crate::clock::Clock;
-use crate::lane::{Lane, LaneSpec};
+use crate::lane::{Books, Lane, LaneSpec, Look};
 use crate::plan::{Plan, Plans};
 
 impl Lane {
@@ -30,7 +30,7 @@ impl Lane {
 
     /// Adds what only delivery knows to the progress that is to be saved.
     pub(super) fn complete_progress(&self, progress: &mut LaneProgress) {
-        progress.counts.expired += self.expired_unseen;
+        progress.counts.expired += self.books.unseen;
         // A hold that comes from the configuration is not kept: the configuration says it again.
         let from_configuration = match progress.hold {
             Some(HoldReason::Definition) => true,
@@ -52,8 +52,11 @@ impl Shard {
             LaneKind::Redelivery => (END_OF_QUEUE, Some(END_OF_QUEUE)),
         };
         let (progress, staggered) = (spec.progress.clone(), spec.staggered);
-        let counts = self.counts_of(&spec);
-        let lane = Lane::new(spec, counts, now, Clock::unix());
+        let books = self.books(&spec);
+        let mut lane = Lane::new(spec, books, now, Clock::unix());
+        if lane.kind == LaneKind::Live && lane.durable >= end {
+            self.look_at_end(&mut lane, end);
+        }
         let input = Input::AddLane {
             lane: lane.id,
             group: lane.stream().0,
@@ -82,42 +85,44 @@ impl Shard {
         self.tell_state(id);
     }
 
-    /// How many records of its stream came before the lane began, and how many before its cursor:
-    /// those it has seen. The log counts exactly from its first retained record on; below that, a
-    /// lane knows how many of its own it has settled.
-    fn counts_of(&self, spec: &LaneSpec) -> (u64, u64) {
-        if spec.kind == LaneKind::Redelivery {
-            return (0, 0);
-        }
-        let stream = spec.plan.connection.source;
+    /// A lane that has nothing to do does not look before something comes: where the log has lost
+    /// records, its counts show it now.
+    fn look_at_end(&self, lane: &mut Lane, end: Offset) {
+        let at = lane.durable;
+        let counted = self.log.stream_count_before(lane.stream(), end);
+        let (Ok(counted), Some(before)) = (counted, lane.books.below(at)) else {
+            return;
+        };
+        let look = Look {
+            from: at,
+            first: at,
+            to: at,
+            before,
+            found: &[],
+            counted: Some(counted),
+        };
+        lane.looked(&look, Clock::unix());
+    }
+
+    /// The log counts exactly from its first retained record on; below that, a lane knows how many
+    /// of its own it has settled.
+    fn books(&self, spec: &LaneSpec) -> Books {
+        let (stream, progress) = (spec.plan.connection.source, &spec.progress);
         let before = |offset| {
-            self.log
-                .stream_count_before(stream, offset)
-                .unwrap_or_default()
+            let counted = self.log.stream_count_before(stream, offset);
+            counted.unwrap_or_default()
         };
-        let (first, progress) = (self.log.first(), &spec.progress);
-        let count = |n: usize| u64::try_from(n).unwrap_or_default();
-        let ahead = progress.ahead.map_or(0, |span| span.jobs);
-        let settled_below = progress
-            .counts
-            .settled()
-            .saturating_sub(count(progress.settled_above.len()) + ahead);
-        let base = if spec.start == Offset::ZERO {
-            0
+        let first = self.log.first();
+        if spec.kind == LaneKind::Redelivery || spec.start == Offset::ZERO {
+            Books::new(0, progress)
         } else if spec.start >= first {
-            before(spec.start)
+            Books::new(
+                i64::try_from(before(spec.start)).unwrap_or(i64::MAX),
+                progress,
+            )
         } else {
-            before(progress.cursor.max(first)).saturating_sub(settled_below)
-        };
-        if progress.cursor >= first {
-            return (base, before(progress.cursor));
+            Books::from_cursor(before(progress.cursor.max(first)), progress)
         }
-        let removed = progress
-            .settled_above
-            .iter()
-            .filter(|offset| **offset < first)
-            .count();
-        (base, base + settled_below + count(removed))
     }
 
     /// Holds a lane that its configuration does not let work.

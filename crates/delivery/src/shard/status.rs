@@ -27,7 +27,7 @@ impl Shard {
     fn status(&self, lane: &Lane, view: &LaneView, unix: UnixMillis) -> LaneStatus {
         let plan = &lane.plan;
         let mut counts = view.counts;
-        counts.expired += lane.expired_unseen;
+        counts.expired += lane.books.unseen;
         let accepted = self.accepted(lane, view);
         let pending = accepted.saturating_sub(counts.settled());
         let oldest = (pending > 0).then(|| self.oldest(lane, view)).flatten();
@@ -71,15 +71,13 @@ impl Shard {
     /// Events of the lane's stream since it began.
     fn accepted(&self, lane: &Lane, view: &LaneView) -> u64 {
         let stream = lane.stream();
-        match lane.kind {
-            LaneKind::Live => self.log.stream_count(stream).saturating_sub(lane.base),
-            LaneKind::Replay { to, .. } => {
-                let below = self.log.stream_count_before(stream, to).unwrap_or(0);
-                below.saturating_sub(lane.base)
-            }
+        let counted = match lane.kind {
+            LaneKind::Live => self.log.stream_count(stream),
+            LaneKind::Replay { to, .. } => self.log.stream_count_before(stream, to).unwrap_or(0),
             // A queue that others fill: what is known of it is what is done and what is held.
-            LaneKind::Redelivery => view.counts.settled() + u64::from(view.window),
-        }
+            LaneKind::Redelivery => return view.counts.settled() + u64::from(view.window),
+        };
+        lane.books.accepted(counted)
     }
 
     /// The oldest record that the lane has not settled.

@@ -86,18 +86,18 @@ pub fn log(
     store: &Store,
 ) -> anyhow::Result<eventlog::Options> {
     let data_dir = beside(config_path, &config.server.data_dir);
-    // The cursor of a redelivery counts dead letters.
+    // What a redelivery remembers are numbers of dead letters.
     let lanes = store.lanes()?;
     let of_log = lanes
         .iter()
         .filter(|lane| lane.kind != LaneKind::Redelivery);
-    let highest = of_log.map(|lane| lane.progress.cursor).max();
+    let highest = of_log.map(|lane| lane.progress.end()).max();
     Ok(eventlog::Options {
         segment_bytes_max: config.log.segment_bytes_max,
         retention_age_ms: config.log.retention_age_ms,
         retention_bytes_max: config.log.retention_bytes_max,
         commit_queue_bytes_max: config.log.commit_queue_bytes_max,
-        // Should the log's files be lost, new records must not get offsets that lanes have passed.
+        // Should the log's files be lost, new records must not get offsets that lanes remember.
         end_min: highest.unwrap_or(Offset::ZERO),
         on_fatal: fatal,
         on_idle: allocator::give_back,

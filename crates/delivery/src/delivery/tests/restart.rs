@@ -1,5 +1,6 @@
 //! The process ends, well or badly, and begins again.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,5 +96,88 @@ fn many_idle_lanes_begin_quickly_and_small() {
     let lane = world.settle(&delivery, "c1999");
     assert_eq!(lane.counts.delivered, 1);
     println!("2,000 lanes began in {:?}", began.elapsed());
+    world.shutdown(delivery);
+}
+
+/// The log's segment files, oldest first.
+fn segments(log: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(log).unwrap();
+    let mut found: Vec<_> = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// A log of several segments with one connection, and what was appended.
+fn many_segments(receiver: &Receiver) -> World {
+    let mut world = World::with_log(|options| options.segment_bytes_max = 512 << 10);
+    world.hook("steady", receiver);
+    world
+}
+
+fn append_large(world: &World, ids: std::ops::Range<usize>) {
+    for id in ids {
+        let padding = json!({"padding": "x".repeat(30_000)});
+        world.append_with(id..id + 1, padding, eventlog::RecordFlags::NONE);
+    }
+}
+
+#[test]
+fn events_of_a_lost_segment_are_told_and_the_counts_balance() {
+    let receiver = Receiver::ok();
+    let world = many_segments(&receiver);
+    let delivery = world.start();
+    world.block_on(delivery.hold("steady")).unwrap();
+    append_large(&world, 0..60);
+    world.shutdown(delivery);
+    let world = world.reopen_log(|log| {
+        let lost = segments(log).remove(1);
+        std::fs::remove_file(lost.with_extension("idx")).ok();
+        std::fs::remove_file(lost).unwrap();
+    });
+    let delivery = world.start();
+    world.block_on(delivery.resume("steady")).unwrap();
+    let lane = world.settle(&delivery, "steady");
+    let delivered = receiver.ids().len() as u64;
+    assert!((20..60).contains(&delivered), "{delivered}");
+    assert_eq!((lane.accepted, lane.counts.delivered), (60, delivered));
+    assert_eq!(lane.counts.expired, 60 - delivered);
+    let told = lane.last_error.unwrap();
+    assert!(told.contains("damaged or missing"), "{told}");
+    // The same again at the next start: nothing is counted twice.
+    world.shutdown(delivery);
+    let world = world.reopen_log(|_| {});
+    let delivery = world.start();
+    append_large(&world, 60..61);
+    let lane = world.wait(&delivery, "steady", |lane| {
+        lane.counts.delivered > delivered
+    });
+    assert_eq!((lane.accepted, lane.pending), (61, 0));
+    assert_eq!(lane.counts.expired, 60 - delivered);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn the_newest_segment_may_be_lost_after_its_events_were_settled() {
+    let receiver = Receiver::ok();
+    let world = many_segments(&receiver);
+    let delivery = world.start();
+    append_large(&world, 0..40);
+    world.wait(&delivery, "steady", |lane| lane.counts.delivered == 40);
+    world.shutdown(delivery);
+    let world = world.reopen_log(|log| {
+        let lost = segments(log).pop().unwrap();
+        std::fs::remove_file(lost).unwrap();
+    });
+    let delivery = world.start();
+    let lane = world.lane(&delivery, "steady");
+    assert_eq!((lane.accepted, lane.pending), (40, 0));
+    append_large(&world, 40..45);
+    let lane = world.wait(&delivery, "steady", |lane| lane.counts.delivered == 45);
+    assert_eq!((lane.accepted, lane.counts.expired), (45, 0));
+    world.check_balance(&delivery);
     world.shutdown(delivery);
 }

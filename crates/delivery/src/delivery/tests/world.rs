@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -239,6 +240,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Got> {
 pub struct World {
     /// Kept until the world ends.
     _dir: tempfile::TempDir,
+    log_options: eventlog::Options,
     pub log: EventLog,
     pub store: Store,
     pub catalog: Arc<ArcSwap<Catalog>>,
@@ -279,7 +281,7 @@ impl World {
             .unwrap();
         let mut options = eventlog::Options::new(dir.path().join("log"));
         change(&mut options);
-        let log = EventLog::open(options, Clock::unix()).unwrap().log;
+        let log = EventLog::open(options.clone(), Clock::unix()).unwrap().log;
         let store = store::Options {
             dir: dir.path().join("store"),
             key: store::KeySource::File(dir.path().join("key")),
@@ -303,12 +305,25 @@ impl World {
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         Self {
             _dir: dir,
+            log_options: options,
             log,
             store,
             catalog,
             registry,
             runtime,
         }
+    }
+
+    /// Closes the log and opens it again, after something has happened to its directory.
+    pub fn reopen_log(mut self, between: impl FnOnce(&Path)) -> Self {
+        self.log.close();
+        between(&self.log_options.dir);
+        let lanes = self.store.lanes().unwrap();
+        let highest = lanes.iter().map(|lane| lane.progress.end()).max();
+        self.log_options.end_min = highest.unwrap_or(Offset::ZERO);
+        let opened = EventLog::open(self.log_options.clone(), Clock::unix());
+        self.log = opened.unwrap().log;
+        self
     }
 
     /// Adds a connection from the one source to a destination of its own.
