@@ -7,7 +7,7 @@
 use std::mem;
 
 use model::{ConnectionId, LaneId, LaneProgress, MonoMicros, Offset};
-use store::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, Store};
+use store::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, Redelivered, Store};
 use tokio::sync::oneshot;
 
 /// How long to wait before a commit that failed is handed in again.
@@ -72,8 +72,7 @@ impl Ledger {
     }
 
     pub(crate) fn dead_letter(&mut self, letter: DeadLetter, now: MonoMicros) {
-        let response = letter.response.as_ref().map_or(0, bytes::Bytes::len);
-        self.bytes += letter.event.len() + letter.detail.len() + response + 256;
+        self.bytes += letter.event.len() + letter.answer.len() + 256;
         self.batch.dead_letters.push(letter);
         self.touch(now);
     }
@@ -84,9 +83,9 @@ impl Ledger {
         self.touch(now);
     }
 
-    pub(crate) fn redelivered(&mut self, id: u64, outcome: model::Outcome, now: MonoMicros) {
-        self.bytes += 32;
-        self.batch.redelivered.push((id, outcome));
+    pub(crate) fn redelivered(&mut self, letter: Redelivered, now: MonoMicros) {
+        self.bytes += letter.answer.len() + 128;
+        self.batch.redelivered.push(letter);
         self.touch(now);
     }
 

@@ -106,11 +106,9 @@ impl LocalLog {
             relogged_records: recovered.report.relogged_records,
             ..Damage::default()
         };
-        recovered
-            .report
-            .quarantined
-            .into_iter()
-            .for_each(|range| damage.note(range));
+        recovered.report.quarantined.into_iter().for_each(|range| {
+            damage.note(range);
+        });
         let newest = sealed.iter().map(|segment| segment.received_max);
         let newest = newest.chain([active.index.received_max]).max();
         let received_last = newest.filter(|&at| at > 0).map(UnixMillis);

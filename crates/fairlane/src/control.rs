@@ -297,15 +297,15 @@ impl Control for Steering {
                     message_id: letter.message_id,
                     reason: letter.reason,
                     expired: letter.expired,
-                    detail: letter.detail,
-                    status: letter.status,
+                    detail: letter.answer.detail,
+                    status: letter.answer.status,
                     attempts: letter.attempts,
                     received_at: letter.received_at,
                     died_at: letter.died_at,
                     queued: found.state == DeadLetterState::Queued,
                 },
                 event: serde_json::from_slice(&letter.event).unwrap_or_default(),
-                response: letter.response.map(|response| text(&response)),
+                response: letter.answer.response.map(|response| text(&response)),
             })
         })
     }

@@ -15,9 +15,7 @@ pub struct CommitBatch {
     pub dead_letters: Vec<DeadLetter>,
     pub samples: Vec<AttemptSample>,
     pub minutes: Vec<MinuteDelta>,
-    /// Dead letters that were tried again, by id, and how that ended: delivered and filtered ones
-    /// go away, the others wait again.
-    pub redelivered: Vec<(u64, Outcome)>,
+    pub redelivered: Vec<Redelivered>,
     pub finished: Vec<FinishedLane>,
 }
 
@@ -69,12 +67,7 @@ pub struct DeadLetter {
     pub reason: RejectReason,
     /// Retried until its limit, where `false` says refused for good.
     pub expired: bool,
-    /// Why, in words. Kept up to [`DeadLetter::DETAIL_BYTES_MAX`].
-    pub detail: String,
-    /// The last answer's status, if there was an answer.
-    pub status: Option<u16>,
-    /// The last answer's body. Kept up to [`DeadLetter::RESPONSE_BYTES_MAX`].
-    pub response: Option<Bytes>,
+    pub answer: Answer,
     pub attempts: u32,
     pub received_at: UnixMillis,
     pub died_at: UnixMillis,
@@ -95,8 +88,48 @@ impl fmt::Debug for DeadLetter {
             .field("event_bytes", &self.event.len())
             .field("reason", &self.reason)
             .field("expired", &self.expired)
-            .field("status", &self.status)
+            .field("answer", &self.answer)
             .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A dead letter that was tried again, and how that ended: delivered and filtered ones go away, the
+/// others wait again, with what was answered now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redelivered {
+    pub id: u64,
+    pub outcome: Outcome,
+    pub at: UnixMillis,
+    /// Made now, beside those before.
+    pub attempts: u32,
+    pub answer: Answer,
+}
+
+/// Why a job was given up.
+#[derive(Clone, Default, PartialEq)]
+pub struct Answer {
+    /// In words. Kept up to [`DeadLetter::DETAIL_BYTES_MAX`].
+    pub detail: String,
+    /// The last answer's status, if there was an answer.
+    pub status: Option<u16>,
+    /// The last answer's body. Kept up to [`DeadLetter::RESPONSE_BYTES_MAX`].
+    pub response: Option<Bytes>,
+}
+
+impl Answer {
+    /// What it takes in memory, and in the store.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.detail.len() + self.response.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was answered belongs to the users' users.
+        f.debug_struct("Answer")
+            .field("status", &self.status)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use model::{ConnectionId, Offset, RejectReason, SourceId, UnixMillis};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use crate::batch::{AttemptSample, DeadLetter};
+use crate::batch::{Answer, AttemptSample, DeadLetter};
 use crate::error::Error;
 use crate::number::{to_sql, u64_at};
 use crate::samples;
@@ -162,9 +162,11 @@ pub(crate) fn detail(connection: &Connection, id: u64) -> Result<Option<DeadLett
             event: Bytes::from(event),
             reason: summary.reason,
             expired: summary.expired,
-            detail: summary.detail,
-            status: summary.status,
-            response: response.map(Bytes::from),
+            answer: Answer {
+                detail: summary.detail,
+                status: summary.status,
+                response: response.map(Bytes::from),
+            },
             attempts: summary.attempts,
             received_at: summary.received_at,
             died_at: summary.died_at,

@@ -48,7 +48,9 @@ mod secrets;
 pub mod store;
 mod writer;
 
-pub use batch::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, MinuteDelta};
+pub use batch::{
+    Answer, AttemptSample, CommitBatch, DeadLetter, FinishedLane, MinuteDelta, Redelivered,
+};
 pub use dead_letters::{
     DeadLetterCount, DeadLetterDetail, DeadLetterFilter, DeadLetterSelection, DeadLetterState,
     DeadLetterSummary,

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use model::{LaneId, Offset, Outcome, UnixMillis};
-use store::{AttemptSample, DeadLetter, LaneKind};
+use store::{Answer, AttemptSample, DeadLetter, LaneKind, Redelivered};
 
 use super::Shard;
 use crate::attempt::Done;
 use crate::clock::Clock;
-use crate::lane::AttemptResult;
+use crate::lane::{AttemptResult, Lane};
 use crate::message_id::message_id;
 
 impl Shard {
@@ -31,10 +31,20 @@ impl Shard {
         if let (Outcome::Delivered, LaneKind::Live, Some(job)) = (outcome, kind, job) {
             figures.delivered_after(unix.0.saturating_sub(job.received_at.0));
         }
+        let given_up = matches!(outcome, Outcome::Rejected(_) | Outcome::Expired(_));
         if kind == LaneKind::Redelivery {
-            let now = self.clock.mono();
-            self.ledger.redelivered(offset.0, outcome, now);
-        } else if matches!(outcome, Outcome::Rejected(_) | Outcome::Expired(_)) {
+            let letter = Redelivered {
+                id: offset.0,
+                outcome,
+                at: unix,
+                attempts,
+                answer: match given_up {
+                    true => answer(lane, done),
+                    false => Answer::default(),
+                },
+            };
+            self.ledger.redelivered(letter, self.clock.mono());
+        } else if given_up {
             self.bury(id, offset, outcome, attempts, done, unix);
         }
     }
@@ -62,18 +72,9 @@ impl Shard {
             // as the cursor that passes the job, so it is read here, whatever it costs.
             None => match self.log.read(offset) {
                 Ok(record) => (record.payload, record.received_at),
-                Err(error) => {
-                    tracing::warn!(%error, offset = offset.0, "a dead letter without its event");
-                    (Bytes::new(), UnixMillis::default())
-                }
+                // The log has told of the damage; what is left is the letter without its event.
+                Err(_) => (Bytes::new(), UnixMillis::default()),
             },
-        };
-        let detail = match done
-            .map(|done| done.report.detail.as_ref())
-            .filter(|d| !d.is_empty())
-        {
-            Some(detail) => detail.to_owned(),
-            None => lane.figures().last_error.clone().unwrap_or_default(),
         };
         let letter = DeadLetter {
             connection: lane.connection(),
@@ -83,11 +84,7 @@ impl Shard {
             event,
             reason,
             expired: matches!(outcome, Outcome::Expired(_)),
-            detail: cut(detail, DeadLetter::DETAIL_BYTES_MAX),
-            status: done.and_then(|done| done.report.status),
-            response: done
-                .map(|done| done.report.response.clone())
-                .filter(|r| !r.is_empty()),
+            answer: answer(lane, done),
             attempts,
             received_at,
             died_at,
@@ -144,6 +141,21 @@ impl Shard {
             response: done.report.response.clone(),
         };
         self.ledger.sample(sample, now);
+    }
+}
+
+/// Why a job of this lane was given up.
+fn answer(lane: &mut Lane, done: Option<&Done>) -> Answer {
+    let report = done.map(|done| &done.report);
+    let detail = match report.map(|report| report.detail.as_ref()) {
+        Some(detail) if !detail.is_empty() => detail.to_owned(),
+        _ => lane.figures().last_error.clone().unwrap_or_default(),
+    };
+    let response = report.map(|report| report.response.clone());
+    Answer {
+        detail: cut(detail, DeadLetter::DETAIL_BYTES_MAX),
+        status: report.and_then(|report| report.status),
+        response: response.filter(|response| !response.is_empty()),
     }
 }
 

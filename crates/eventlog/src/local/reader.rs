@@ -129,14 +129,11 @@ impl Shared {
                 Err(error) => Err(error),
             },
         };
-        let header = match whole {
+        // A file cut short, and a disk that cannot read a sector: the record is lost either way,
+        // and only it.
+        let header = match &whole {
             Ok(()) => record::decode(place.key.mark(), &bytes).ok(),
-            // A file cut short, and a disk that cannot read a sector: the record is lost either
-            // way, and only it.
-            Err(error) => {
-                tracing::warn!(%offset, %segment, %error, "cannot read a record");
-                None
-            }
+            Err(_) => None,
         };
         let good = header.filter(|header| {
             header.ordinal == place.ordinal
@@ -152,8 +149,10 @@ impl Shared {
                     offsets: offset..offset.next(),
                     bytes: position..end,
                 };
-                tracing::error!(%offset, %segment, "a record is damaged");
-                lock(&self.damage).note(range);
+                if lock(&self.damage).note(range) {
+                    let cause = whole.err().map(|error| error.to_string());
+                    tracing::error!(%offset, %segment, cause, "a record is damaged");
+                }
             }
             return Err(error);
         };
@@ -204,10 +203,9 @@ impl Shared {
         tracing::warn!(segment = %segment.first(), "an index is damaged: rebuilding it");
         let rebuilt = rebuild::index(&self.dir, &segment.path, segment.key, segment.end)?;
         let mut damage = lock(&self.damage);
-        rebuilt
-            .damaged
-            .into_iter()
-            .for_each(|range| damage.note(range));
+        rebuilt.damaged.into_iter().for_each(|range| {
+            damage.note(range);
+        });
         Ok(if with_hashes {
             rebuilt.index
         } else {

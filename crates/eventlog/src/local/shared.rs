@@ -98,18 +98,21 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
-    /// Adds a range that is not known yet.
-    pub(crate) fn note(&mut self, range: DamagedRange) {
+    /// Adds a range that is not known yet. True where it is listed: what comes after so many is
+    /// only counted.
+    pub(crate) fn note(&mut self, range: DamagedRange) -> bool {
         let known = |other: &DamagedRange| {
             other.offsets.start <= range.offsets.start && range.offsets.end <= other.offsets.end
         };
         if self.ranges.iter().any(known) {
-            return;
+            return false;
         }
         self.records += range.offsets.end.0 - range.offsets.start.0;
-        if self.ranges.len() < DAMAGED_RANGES_MAX {
+        let listed = self.ranges.len() < DAMAGED_RANGES_MAX;
+        if listed {
             self.ranges.push(range);
         }
+        listed
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::{ConnectionId, Offset, Outcome, RejectReason, SourceId, UnixMillis};
 
 use super::Committer;
-use crate::batch::{CommitBatch, DeadLetter};
+use crate::batch::{Answer, CommitBatch, DeadLetter, Redelivered};
 use crate::options::Options;
 use crate::schema;
 
@@ -20,9 +20,7 @@ fn letters(offsets: std::ops::Range<u64>) -> CommitBatch {
         event: Bytes::from(vec![b'x'; 1_000]),
         reason: RejectReason::Refused,
         expired: false,
-        detail: String::new(),
-        status: None,
-        response: None,
+        answer: Answer::default(),
         attempts: 1,
         received_at: UnixMillis(0),
         died_at: UnixMillis(0),
@@ -55,8 +53,15 @@ fn an_episode_lasts_until_there_is_room_again() {
     assert_eq!(commit(letters(50..60)), Some(8), "begins");
     assert_eq!(commit(letters(60..61)), Some(9), "goes on");
     assert_eq!(commit(letters(60..61)), Some(9), "a repeat takes no room");
+    let again = |id| Redelivered {
+        id,
+        outcome: Outcome::Delivered,
+        at: UnixMillis(0),
+        attempts: 1,
+        answer: Answer::default(),
+    };
     let delivered = |ids: std::ops::Range<u64>| CommitBatch {
-        redelivered: ids.map(|id| (id, Outcome::Delivered)).collect(),
+        redelivered: ids.map(again).collect(),
         ..CommitBatch::default()
     };
     assert_eq!(

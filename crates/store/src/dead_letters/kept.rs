@@ -8,7 +8,7 @@ use model::{ConnectionId, Outcome, RejectReason};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::reason_at;
-use crate::batch::DeadLetter;
+use crate::batch::{Answer, DeadLetter, Redelivered};
 use crate::clip::{clipped, head};
 use crate::error::Error;
 use crate::number::{length, to_sql, u64_at};
@@ -117,13 +117,8 @@ pub(crate) fn add(
             totals.go(letter.connection, reason, bytes);
         }
         let message_id = clipped(&letter.message_id, MESSAGE_ID_BYTES_MAX);
-        let detail = clipped(&letter.detail, DeadLetter::DETAIL_BYTES_MAX);
-        let response = letter
-            .response
-            .as_ref()
-            .map(|bytes| head(bytes, DeadLetter::RESPONSE_BYTES_MAX));
-        let texts =
-            message_id.len() + detail.len() + response.map_or(0, <[u8]>::len) + letter.event.len();
+        let (detail, response) = kept(&letter.answer);
+        let texts = message_id.len() + answer_bytes(detail, response) + letter.event.len();
         let bytes = OVERHEAD_BYTES + length(texts);
         put.execute(params![
             letter.connection.0,
@@ -131,7 +126,7 @@ pub(crate) fn add(
             letter.stream.0,
             letter.reason.as_str(),
             letter.expired,
-            letter.status,
+            letter.answer.status,
             letter.attempts,
             to_sql(letter.received_at.0),
             to_sql(letter.died_at.0),
@@ -147,43 +142,74 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// As much of an answer as is kept.
+fn kept(answer: &Answer) -> (&str, Option<&[u8]>) {
+    let response = answer.response.as_ref();
+    (
+        clipped(&answer.detail, DeadLetter::DETAIL_BYTES_MAX),
+        response.map(|bytes| head(bytes, DeadLetter::RESPONSE_BYTES_MAX)),
+    )
+}
+
+fn answer_bytes(detail: &str, response: Option<&[u8]>) -> usize {
+    detail.len() + response.map_or(0, <[u8]>::len)
+}
+
 /// Takes note of how letters fared that were tried again. Those that are gone already (evicted
 /// meanwhile) are left out.
 pub(crate) fn settle(
     tx: &Connection,
-    redelivered: &[(u64, Outcome)],
+    redelivered: &[Redelivered],
     totals: &mut Totals,
 ) -> Result<(), Error> {
-    let mut find =
-        tx.prepare_cached("SELECT connection, reason, bytes FROM dead_letters WHERE id = ?1")?;
+    let mut find = tx.prepare_cached(
+        "SELECT connection, reason, bytes,
+                length(CAST(detail AS BLOB)) + coalesce(length(response), 0)
+         FROM dead_letters WHERE id = ?1",
+    )?;
     let mut delete = tx.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
     let mut back = tx.prepare_cached(
         "UPDATE dead_letters
-         SET state = 0, reason = ?2, expired = ?3, redeliveries = redeliveries + 1
+         SET state = 0, reason = ?2, expired = ?3, status = ?4, detail = ?5, response = ?6,
+             attempts = attempts + ?7, died_at = ?8, bytes = ?9, redeliveries = redeliveries + 1
          WHERE id = ?1",
     )?;
-    for &(id, outcome) in redelivered {
-        let found = find.query_row([to_sql(id)], |row| {
+    for letter in redelivered {
+        let id = to_sql(letter.id);
+        let found = find.query_row([id], |row| {
             Ok((
                 ConnectionId(row.get(0)?),
                 reason_at(row, 1)?,
                 u64_at(row, 2)?,
+                u64_at(row, 3)?,
             ))
         });
-        let Some((connection, reason, bytes)) = found.optional()? else {
+        let Some((connection, reason, bytes, before)) = found.optional()? else {
             continue;
         };
         let change = totals.go(connection, reason, bytes);
-        let (again, expired) = match outcome {
+        let (again, expired) = match letter.outcome {
             Outcome::Delivered | Outcome::Filtered(_) => {
                 change.redelivered += 1;
-                delete.execute([to_sql(id)])?;
+                delete.execute([id])?;
                 continue;
             }
             Outcome::Rejected(again) => (again, false),
             Outcome::Expired(again) => (again, true),
         };
-        back.execute(params![to_sql(id), again.as_str(), expired])?;
+        let (detail, response) = kept(&letter.answer);
+        let bytes = bytes.saturating_sub(before) + length(answer_bytes(detail, response));
+        back.execute(params![
+            id,
+            again.as_str(),
+            expired,
+            letter.answer.status,
+            detail,
+            response,
+            letter.attempts,
+            to_sql(letter.at.0),
+            to_sql(bytes),
+        ])?;
         totals.come(connection, again, bytes);
     }
     Ok(())

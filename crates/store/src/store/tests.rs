@@ -9,7 +9,8 @@ use model::{
 };
 
 use crate::{
-    CommitBatch, DeadLetter, Error, FinishedLane, KeySource, LaneKind, NewLane, Options, Store,
+    Answer, CommitBatch, DeadLetter, Error, FinishedLane, KeySource, LaneKind, NewLane, Options,
+    Store,
 };
 
 mod damage;
@@ -79,9 +80,11 @@ fn letter(connection: u32, offset: u64, event: &str) -> DeadLetter {
         event: Bytes::copy_from_slice(event.as_bytes()),
         reason: RejectReason::Refused,
         expired: false,
-        detail: "400: no such field".to_owned(),
-        status: Some(400),
-        response: Some(Bytes::from_static(b"{\"error\":\"no such field\"}")),
+        answer: Answer {
+            detail: "400: no such field".to_owned(),
+            status: Some(400),
+            response: Some(Bytes::from_static(b"{\"error\":\"no such field\"}")),
+        },
         attempts: 1,
         received_at: UnixMillis(NOW.0 + offset),
         died_at: UnixMillis(NOW.0 + 1_000 + offset),

@@ -42,10 +42,10 @@ fn refused_events_become_dead_letters_and_can_be_redelivered() {
         .unwrap()
         .letter;
     assert_eq!(
-        (letter.reason, letter.status),
+        (letter.reason, letter.answer.status),
         (RejectReason::Refused, Some(400))
     );
-    assert_eq!(letter.response.as_deref(), Some(&b"said"[..]));
+    assert_eq!(letter.answer.response.as_deref(), Some(&b"said"[..]));
     assert_eq!(letter.attempts, 1);
     assert!(String::from_utf8_lossy(&letter.event).contains(&letter.message_id));
 

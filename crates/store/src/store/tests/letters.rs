@@ -5,8 +5,8 @@ use model::{ConnectionId, FilterReason, Offset, Outcome, RejectReason, UnixMilli
 
 use super::{NOW, commit, letter, letters, live, open, options};
 use crate::{
-    AttemptSample, CommitBatch, DeadLetterCount, DeadLetterFilter, DeadLetterSelection,
-    DeadLetterState, Options, Store,
+    Answer, AttemptSample, CommitBatch, DeadLetterCount, DeadLetterFilter, DeadLetterSelection,
+    DeadLetterState, Options, Redelivered, Store,
 };
 
 fn all() -> DeadLetterFilter {
@@ -184,17 +184,29 @@ fn letters_are_tried_again_and_settled() {
         vec![(2, 2, UnixMillis(NOW.0 + 1)), (3, 2, UnixMillis(NOW.0 + 2))]
     );
 
-    let redelivered = vec![
+    let answer = Answer {
+        detail: "503: full".to_owned(),
+        status: Some(503),
+        response: Some(Bytes::from_static(b"full")),
+    };
+    let redelivered = [
         (1, Outcome::Delivered),
         (2, Outcome::Filtered(FilterReason::Filter)),
         (3, Outcome::Rejected(RejectReason::Invalid)),
         (4, Outcome::Expired(RejectReason::RetriesExhausted)),
         (999, Outcome::Delivered),
     ];
+    let redelivered = redelivered.map(|(id, outcome)| Redelivered {
+        id,
+        outcome,
+        at: UnixMillis(NOW.0 + 5_000),
+        attempts: 2,
+        answer: answer.clone(),
+    });
     commit(
         &store,
         CommitBatch {
-            redelivered,
+            redelivered: redelivered.to_vec(),
             ..CommitBatch::default()
         },
     )
@@ -219,6 +231,11 @@ fn letters_are_tried_again_and_settled() {
     assert_eq!(
         (back.letter.reason, back.letter.expired),
         (RejectReason::RetriesExhausted, true)
+    );
+    assert_eq!(back.letter.answer, answer, "what was answered now");
+    assert_eq!(
+        (back.letter.attempts, back.letter.died_at),
+        (3, UnixMillis(NOW.0 + 5_000))
     );
     assert_eq!(count(&store), (5, 0, 2));
     check_totals(&store);
