@@ -232,14 +232,15 @@ impl Delivery {
         lanes
     }
 
-    /// The live lane of a connection.
+    /// The live lane of a connection, or the lane that is shown under this name.
     pub async fn lane(&self, connection: &str) -> Option<LaneStatus> {
-        let id = self.connection(connection).await.ok()?;
+        let id = self.connection(connection_in(connection)).await.ok()?;
         let lanes = self.lanes_of(id).await;
         lanes.into_iter().find(|lane| lane.connection == connection)
     }
 
-    /// Stops a connection's lanes until [`Delivery::resume`]. Attempts under way finish.
+    /// Stops a connection's lanes until [`Delivery::resume`], or the one lane that is shown under
+    /// this name. Attempts under way finish.
     ///
     /// # Errors
     /// [`Error::NoSuchConnection`], [`Error::Ended`].
@@ -263,11 +264,19 @@ impl Delivery {
         self.steer(connection, Steer::Probe).await
     }
 
-    async fn steer(&self, connection: &str, steer: Steer) -> Result<(), Error> {
-        let connection = self.connection(connection).await?;
+    async fn steer(&self, name: &str, steer: Steer) -> Result<(), Error> {
+        let connection = self.connection(connection_in(name)).await?;
+        let lane = match connection_in(name) == name {
+            true => None,
+            false => {
+                let lane = self.lane(name).await;
+                Some(lane.ok_or_else(|| Error::NoSuchConnection(name.to_owned()))?)
+            }
+        };
         self.shard(connection)?
             .ask(|done| Command::Steer {
                 connection,
+                lane: lane.map(|lane| lane.lane),
                 steer,
                 done,
             })
@@ -378,6 +387,12 @@ impl Delivery {
             .get(shard_of(connection, shards.len()))
             .ok_or(Error::Ended)
     }
+}
+
+/// The connection's name in that of one of its lanes, which may be `crm (replay 2)`.
+fn connection_in(name: &str) -> &str {
+    name.split_once(" (")
+        .map_or(name, |(connection, _)| connection)
 }
 
 impl Handle {

@@ -178,7 +178,7 @@ pub struct LanesArgs {
     /// Draw the table again every second.
     #[arg(short, long)]
     pub watch: bool,
-    /// Only this connection, with all that is known of it.
+    /// Only this lane, with all that is known of it.
     pub connection: Option<String>,
 }
 
@@ -186,7 +186,7 @@ pub struct LanesArgs {
 pub struct LaneArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// The connection's name.
+    /// The connection's name, for all its lanes; or one lane's, as `fairlane lanes` shows it.
     pub connection: String,
 }
 

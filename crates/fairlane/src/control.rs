@@ -161,6 +161,22 @@ fn no_such_connection(name: &str) -> ControlError {
     ))
 }
 
+fn no_such_letter(id: u64) -> ControlError {
+    ControlError::NotFound(format!(
+        "there is no dead letter {id}: it was delivered again, or never was"
+    ))
+}
+
+/// The ids, and the first that no dead letter has.
+fn known_letters(parts: &Parts, ids: Vec<u64>) -> Result<(Vec<u64>, Option<u64>), store::Error> {
+    for &id in &ids {
+        if parts.store.dead_letter_event(id)?.is_none() {
+            return Ok((ids, Some(id)));
+        }
+    }
+    Ok((ids, None))
+}
+
 fn of_delivery(error: delivery::Error) -> ControlError {
     match error {
         delivery::Error::NoSuchConnection(name) => no_such_connection(&name),
@@ -283,11 +299,7 @@ impl Control for Steering {
     fn dead_letter(&self, id: u64) -> Answer<'_, Result<DeadLetterDetail, ControlError>> {
         Box::pin(async move {
             let found = self.look(move |parts| parts.store.dead_letter(id)).await?;
-            let found = found.ok_or_else(|| {
-                ControlError::NotFound(format!(
-                    "there is no dead letter {id}: it was delivered again, or never was"
-                ))
-            })?;
+            let found = found.ok_or_else(|| no_such_letter(id))?;
             let letter = found.letter;
             Ok(DeadLetterDetail {
                 summary: DeadLetterSummary {
@@ -317,7 +329,13 @@ impl Control for Steering {
                     limit: usize::MAX,
                     ..DeadLetterFilter::default()
                 }),
-                Selection::Ids(ids) => DeadLetterSelection::Ids(ids),
+                Selection::Ids(ids) => {
+                    let (ids, unknown) = self.look(move |parts| known_letters(parts, ids)).await?;
+                    if let Some(id) = unknown {
+                        return Err(no_such_letter(id));
+                    }
+                    DeadLetterSelection::Ids(ids)
+                }
                 Selection::Matching(filter) => DeadLetterSelection::Filter(DeadLetterFilter {
                     limit: usize::MAX,
                     ..self.filter(filter)?

@@ -28,8 +28,10 @@ pub(crate) enum Command {
         connection: Option<ConnectionId>,
         reply: oneshot::Sender<Vec<LaneStatus>>,
     },
+    /// All lanes of a connection, or one of them.
     Steer {
         connection: ConnectionId,
+        lane: Option<LaneId>,
         steer: Steer,
         done: oneshot::Sender<()>,
     },
@@ -89,10 +91,11 @@ impl Shard {
             }
             Command::Steer {
                 connection,
+                lane,
                 steer,
                 done,
             } => {
-                self.steer(connection, steer);
+                self.steer(connection, lane, steer);
                 let _ = done.send(());
             }
             Command::HoldLane { lane, done } => {
@@ -117,11 +120,12 @@ impl Shard {
         Flow::Go
     }
 
-    fn steer(&mut self, connection: ConnectionId, steer: Steer) {
+    fn steer(&mut self, connection: ConnectionId, only: Option<LaneId>, steer: Steer) {
         let lanes: Vec<_> = self
             .lanes
             .values_mut()
             .filter(|lane| lane.connection() == connection)
+            .filter(|lane| only.is_none_or(|only| lane.id == only))
             .map(|lane| {
                 if steer != Steer::Probe {
                     lane.held_by_operator = steer == Steer::Hold;

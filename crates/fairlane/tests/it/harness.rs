@@ -255,11 +255,21 @@ impl Fairlane {
 
     /// Runs a command against its management API, which must succeed; what it printed.
     pub fn command(&self, args: &[&str]) -> String {
-        let admin = format!("http://{}", self.admin);
-        let args = [args, &["--admin", &admin]].concat();
-        let (code, out, err) = run(self.dir.path(), &args, "");
+        let (code, out, err) = self.run(args);
         assert_eq!(code, 0, "{args:?}: {out}{err}");
         out
+    }
+
+    /// Runs a command that must fail, and returns what it says.
+    pub fn refused(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_ne!(code, 0, "{args:?}: {out}{err}");
+        err
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        let admin = format!("http://{}", self.admin);
+        run(self.dir.path(), &[args, &["--admin", &admin]].concat(), "")
     }
 
     /// A sample of the metrics: the value of the first line that has all of `parts`.

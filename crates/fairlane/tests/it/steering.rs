@@ -168,6 +168,8 @@ fn dead_letters_are_redelivered_by_filter() {
         answer["queued"].as_u64().unwrap()
     };
     assert_eq!(redeliver(&["--until", START]), 0, "nothing died so early");
+    let refused = fairlane.refused(&["dead-letters", "redeliver", "1", "999"]);
+    assert!(refused.contains("no dead letter 999"), "{refused}");
     assert_eq!(redeliver(&["--event", "Viewed", "--reason", "invalid"]), 0);
     assert_eq!(redeliver(&["--event", "Bought", "--connection", "hook"]), 3);
     receiver.wait_for("what was bought", |all| {

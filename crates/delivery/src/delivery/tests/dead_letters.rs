@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{Offset, RejectReason};
+use model::{HoldReason, LaneState, Offset, RejectReason};
 use store::{DeadLetterFilter, DeadLetterSelection, ReplayTerms};
 
 use super::world::{Receiver, Reply, World, wait_for};
@@ -113,6 +113,39 @@ fn a_replay_delivers_exactly_its_range_again() {
             .is_err()
     );
     world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn a_replay_is_steered_by_the_name_that_is_shown() {
+    let mut world = World::new();
+    let receiver = Receiver::ok();
+    world.hook("again", &receiver);
+    let delivery = world.start();
+    let first = world.append(0..20);
+    world.settle(&delivery, "again");
+    let slow = ReplayTerms {
+        rate_limit_per_s: Some(2),
+        ..ReplayTerms::default()
+    };
+    let to = Offset(first.0 + 20);
+    let lane = world
+        .block_on(delivery.replay("again", first, to, slow))
+        .unwrap();
+    let lanes = world.block_on(delivery.lanes());
+    let shown = lanes.into_iter().find(|one| one.lane == lane);
+    let name = shown.unwrap().connection;
+    world.block_on(delivery.hold(&name)).unwrap();
+    let held = LaneState::Held {
+        reason: HoldReason::Operator,
+    };
+    world.wait(&delivery, &name, |lane| lane.state == held);
+    assert_eq!(world.lane(&delivery, "again").state, LaneState::Active);
+    world.block_on(delivery.resume(&name)).unwrap();
+    assert_eq!(world.lane(&delivery, &name).state, LaneState::Active);
+    for unknown in ["again (replay 99)", "nobody (replay 1)"] {
+        assert!(world.block_on(delivery.hold(unknown)).is_err());
+    }
     world.shutdown(delivery);
 }
 
