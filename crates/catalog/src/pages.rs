@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use crate::catalog::Catalog;
-use crate::definition::settings::SettingSpec;
+use crate::definition::settings::{SettingProblem, SettingSpec, SettingType};
 use crate::definition::{Definition, Sender};
 
 /// The command that writes them anew; it stands on every page.
@@ -97,7 +99,7 @@ fn page(definition: &Definition) -> String {
     }
     let _ = write!(
         text,
-        "\n## In a configuration\n\n```toml\n{}```\n",
+        "\n## In a configuration\n\n{}",
         configuration(definition)
     );
     text
@@ -203,24 +205,64 @@ fn without_title(readme: &str) -> &str {
     }
 }
 
-/// The least that an operator writes.
+/// The least that an operator writes: what is required, and one way to sign in.
 fn configuration(definition: &Definition) -> String {
     let id = definition.id();
-    let values: Vec<String> = definition
-        .settings()
-        .iter()
-        .filter(|spec| spec.required)
+    let (values, ways) = least(definition);
+    let mut text = ways.map_or_else(String::new, |ways| format!("To sign in, {ways}.\n\n"));
+    let _ = write!(
+        text,
+        "```toml\n[[destinations]]\nname = \"{id}\"\ntype = \"{id}\"\n"
+    );
+    let values: Vec<String> = values
+        .into_iter()
         .map(|spec| format!("{} = {}", spec.name, example(id, spec)))
         .collect();
-    let mut text = format!("[[destinations]]\nname = \"{id}\"\ntype = \"{id}\"\n");
     if !values.is_empty() {
         let _ = writeln!(text, "settings = {{ {} }}", values.join(", "));
     }
-    text
+    text + "```\n"
+}
+
+/// The settings without which nothing is sent, and where there are several ways to sign in, those.
+fn least(definition: &Definition) -> (Vec<&SettingSpec>, Option<String>) {
+    let all = definition.settings();
+    let mut least: Vec<&SettingSpec> = all.iter().filter(|spec| spec.required).collect();
+    let mut ways = None;
+    while let Some(problem) = token_problem(definition, &least) {
+        let token = definition.auth.iter().find_map(|auth| auth.token());
+        let instead = token.and_then(|token| token.access_token.as_ref()?.names().next());
+        let name = instead.unwrap_or(&problem.setting);
+        let found = all.iter().find(|spec| spec.name == name);
+        match found.filter(|spec| !least.iter().any(|known| known.name == spec.name)) {
+            Some(spec) => least.push(spec),
+            None => break,
+        }
+        let (_, said) = problem.problem.split_once(": ").unwrap_or_default();
+        ways = ways.or_else(|| instead.map(|_| said.to_owned()));
+    }
+    (least, ways)
+}
+
+/// Why no token could be fetched with these.
+fn token_problem(definition: &Definition, settings: &[&SettingSpec]) -> Option<SettingProblem> {
+    let values = settings.iter().map(|spec| {
+        let value = match spec.kind {
+            SettingType::Url => json!("https://example.com"),
+            SettingType::Number | SettingType::Integer => json!(1),
+            SettingType::Boolean => json!(true),
+            SettingType::List => json!([]),
+            SettingType::Map => json!({}),
+            SettingType::String => spec.choices.first().map_or(json!("x"), |one| json!(one)),
+        };
+        (spec.name.clone(), value)
+    });
+    let values: BTreeMap<String, serde_json::Value> = values.collect();
+    let checked = definition.check_settings(&values.into()).ok()?;
+    definition.check_token(&checked).err()
 }
 
 fn example(id: &str, spec: &SettingSpec) -> String {
-    use crate::definition::settings::SettingType;
     if spec.secret {
         let id = id.replace('-', "_");
         return format!("\"${{secret:{id}_{}}}\"", spec.name);

@@ -56,11 +56,14 @@ pub fn strike_settings(
     struck
 }
 
+/// What invented secrets begin with, before the setting's name.
+pub const STRUCK_OUT: &str = "struck-out";
+
 fn invented(name: &str, kind: SettingType) -> String {
     let name = name.replace('_', "-");
     match kind {
-        SettingType::Url => format!("https://struck-out.example/{name}"),
-        _ => format!("struck-out-{name}"),
+        SettingType::Url => format!("https://{STRUCK_OUT}.example/{name}"),
+        _ => format!("{STRUCK_OUT}-{name}"),
     }
 }
 

@@ -463,7 +463,7 @@ impl Runner {
                 .send(task.sender, task.destination, last, reuse, timeout)
                 .await;
             if let (Some(tap), Some(seen)) = (&self.tap, seen) {
-                let exchange = Exchange::new(request.clone(), seen, task.message_id, &sent);
+                let exchange = Exchange::new(request.clone(), seen, &stamp, &sent);
                 tap.borrow_mut().push(exchange);
             }
             match sent {

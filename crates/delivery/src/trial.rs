@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::{Definition, FinalRequest, Origin, RequestPlan};
+use catalog::{Definition, FinalRequest, Origin, RequestPlan, Stamp};
 use model::{
     AttemptId, Connection, ConnectionId, Destination, DestinationId, JobResult, LaneId, Name,
     Offset, Settings, SourceId,
@@ -56,6 +56,8 @@ pub struct Exchange {
     pub request: FinalRequest,
     /// Of its event, or its batch's first: as it went into signatures.
     pub message_id: String,
+    /// The time that went into them.
+    pub now_unix_s: u64,
     /// Or why there was none.
     pub answer: Result<Answer, String>,
 }
@@ -77,7 +79,7 @@ impl Exchange {
     pub(crate) fn new(
         plan: RequestPlan,
         request: FinalRequest,
-        message_id: &str,
+        stamp: &Stamp<'_>,
         sent: &Sent,
     ) -> Self {
         let answer = match sent {
@@ -94,7 +96,8 @@ impl Exchange {
         Self {
             plan,
             request,
-            message_id: message_id.to_owned(),
+            message_id: stamp.message_id.to_owned(),
+            now_unix_s: stamp.now_unix_s,
             answer,
         }
     }

@@ -169,6 +169,9 @@ pub struct SendArgs {
     /// Read events from standard input instead: one JSON object a line, each with a `type`.
     #[arg(long, conflicts_with_all = ["event", "properties"])]
     pub stdin: bool,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

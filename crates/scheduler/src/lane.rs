@@ -3,7 +3,7 @@
 //! Read [`Lane::choose`] first: it is the whole of the lane's decision. [`fetch`] says which records
 //! it wants next, [`pick`] which jobs an attempt takes, [`health`] what an attempt's result means for
 //! the lane, [`conclude`] what it means for each job, [`restore`] how a lane's progress is saved and
-//! comes back, [`order`] what waits for an earlier event, [`idle`] what is kept of a lane with nothing to do.
+//! comes back, [`order`] what waits for an earlier event, [`suspect`] whose failures they are, [`idle`] what is kept of a lane with nothing to do.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -28,6 +28,7 @@ pub(crate) mod order;
 pub(crate) mod pick;
 pub(crate) mod place;
 pub(crate) mod restore;
+pub(crate) mod suspect;
 pub(crate) mod trust;
 
 use clock::Clock;
@@ -35,6 +36,7 @@ use fetch::PREFETCH_INIT;
 use marks::Marks;
 use order::Order;
 use place::Place;
+use suspect::Suspect;
 use trust::Trust;
 
 /// Parked jobs by the time of their next attempt.
@@ -83,6 +85,9 @@ pub(crate) struct Lane {
     /// When its last attempt began.
     pub(crate) used_at: MonoMicros,
     pub(crate) trust: Trust,
+    pub(crate) suspect: Suspect,
+    /// The last probe was of a job that had failed before.
+    pub(crate) probed_retry: bool,
     /// Since when the present batch gathers.
     pub(crate) batch_since: MonoMicros,
     /// No fetch before: the last one brought nothing.
@@ -185,9 +190,18 @@ impl Lane {
     fn probe_at(&self) -> Option<MonoMicros> {
         match (self.hold, self.breaker.phase()) {
             (Some(hold), _) => hold.probe_at,
+            // One event's failures say nothing of another.
+            (None, Phase::Open { .. }) if self.suspect.is_one() && self.has_untried() => {
+                Some(MonoMicros::ZERO)
+            }
             (None, Phase::Open { probe_at }) => Some(probe_at),
             (None, _) => None,
         }
+    }
+
+    /// Jobs that wait for something else than their own back-off.
+    pub(crate) fn has_untried(&self) -> bool {
+        self.window.fresh() > 0 || self.splits.is_some()
     }
 
     /// When what the destination bears lets the next attempt begin.

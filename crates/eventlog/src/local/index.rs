@@ -74,6 +74,20 @@ impl SegmentIndex {
         self.received_max = self.received_max.max(header.received_at.0);
     }
 
+    /// Adds the next record, whose bytes are damaged behind a header that looks right: who comes to
+    /// it is told so. Its time is that of the record before, and its message may come again.
+    pub(crate) fn push_damaged(&mut self, header: &Header, position: Position) {
+        let received_at = self.received.last().copied().unwrap_or(0);
+        self.push(
+            &Header {
+                received_at: UnixMillis(received_at),
+                message_hash: 0,
+                ..*header
+            },
+            position,
+        );
+    }
+
     /// Adds lost records until there are `len`.
     pub(crate) fn push_lost(&mut self, len: u32) {
         while self.len() < len {

@@ -54,11 +54,11 @@ pub(crate) fn scan(file: &File, header: SegmentHeader, totals: Totals) -> io::Re
     let mut position = DATA_START;
     let tail = loop {
         position = match scanner.record_at(position)? {
-            Some(found) => scanner.take(&found),
+            Some(found) => scanner.take(&found)?,
             None => match scanner.later(position)? {
                 Later::Durable(found) => {
-                    scanner.lose(position..found.position, found.header.ordinal);
-                    scanner.take(&found)
+                    scanner.lose(position..found.position, found.header.ordinal)?;
+                    scanner.take(&found)?
                 }
                 Later::Torn { bytes } => break bytes,
             },
@@ -118,10 +118,10 @@ impl Scanner<'_> {
     }
 
     /// Accepts a good record and returns the position behind it.
-    fn take(&mut self, found: &Found) -> u64 {
+    fn take(&mut self, found: &Found) -> io::Result<u64> {
         let Found { header, position } = found;
         if header.ordinal > self.index.len() {
-            self.lose(*position..*position, header.ordinal);
+            self.lose(*position..*position, header.ordinal)?;
         }
         match header.kind {
             Kind::Event => {
@@ -136,20 +136,45 @@ impl Scanner<'_> {
         self.batch = header.batch;
         self.closed = header.kind != Kind::Event;
         self.last_is_seal = header.kind == Kind::Seal;
-        let length = usize::try_from(header.length).expect("checked by decode");
-        self.index.data_end = position + to_u64(record::stored_bytes(length));
-        self.index.data_end
+        self.index.data_end = position + to_u64(stored(header));
+        Ok(self.index.data_end)
     }
 
-    /// Notes that the records up to ordinal `until` are lost.
-    fn lose(&mut self, bytes: std::ops::Range<u64>, until: u32) {
+    /// Notes that the records up to ordinal `until` are damaged. Whose header looks right stays in
+    /// its stream, so that it is told there; the others are lost.
+    fn lose(&mut self, bytes: std::ops::Range<u64>, until: u32) -> io::Result<()> {
         let offsets = self.index.end()..self.index.offset(until);
+        let mut position = bytes.start;
+        while self.index.len() < until
+            && let Some(header) = self.header_at(position)?
+        {
+            let end = position + to_u64(stored(&header));
+            if end > bytes.end {
+                break;
+            }
+            let position_of = u32::try_from(position).expect("a segment is at most 1 GiB");
+            self.index.push_damaged(&header, Position(position_of));
+            position = end;
+        }
         self.index.push_lost(until);
         self.damaged.push(DamagedRange {
             segment: self.key.first,
             offsets,
             bytes,
         });
+        Ok(())
+    }
+
+    /// What may be the next event's header. Its record is damaged: nothing proves it.
+    fn header_at(&mut self, position: u64) -> io::Result<Option<Header>> {
+        let head = self.window.at(position, HEADER_BYTES)?;
+        let marked = head.starts_with(&self.mark.0.to_le_bytes());
+        let header = head.first_chunk().filter(|_| marked).map(record::fields);
+        Ok(header.filter(|header| {
+            header.kind == Kind::Event
+                && header.ordinal == self.index.len()
+                && usize::try_from(header.length).is_ok_and(|length| length <= RECORD_BYTES_MAX)
+        }))
     }
 
     /// Looks behind the bytes at `bad` for a good record of a later commit.
@@ -168,8 +193,7 @@ impl Scanner<'_> {
             let Some(found) = self.record_at(marked)? else {
                 continue;
             };
-            let stored = record::stored_bytes(usize::try_from(found.header.length).unwrap_or(0));
-            at = marked + to_u64(stored);
+            at = marked + to_u64(stored(&found.header));
             torn_end = at;
             let is_later = self.proves_durable(&found.header, lost_batch);
             let resume = resume.get_or_insert(found);
@@ -199,7 +223,7 @@ impl Scanner<'_> {
         if let Ok(vouched) = u32::try_from(vouched)
             && vouched > self.index.len()
         {
-            self.lose(position..position, vouched);
+            self.lose(position..position, vouched)?;
         }
         // Behind the records of a fresh segment there are only zeros: whatever else stands there
         // was torn. In a recycled one an earlier segment's records do.
@@ -217,6 +241,11 @@ impl Scanner<'_> {
             index: self.index,
         })
     }
+}
+
+/// Bytes of a record whose length was checked.
+fn stored(header: &Header) -> usize {
+    record::stored_bytes(usize::try_from(header.length).expect("usize has at least 32 bits"))
 }
 
 /// A stretch of the file in memory, so that a segment is read in few system calls and little

@@ -65,6 +65,33 @@ fn an_event_is_sent_and_seen() {
     receiver.wait_for("all three", |all| all.len() == 3);
     fairlane.wait_lane("hook", "delivered", |lane| lane["delivered"] == 3);
 
+    let send = ["send", "--url", &url, "-k", WRITE_KEY, "--stdin", "--json"];
+    for (line, told) in [
+        ("{\"userId\":\"u\",\"event\":\"E\"}", "a \"type\""),
+        ("{\"type\":\"track\",\"event\":\"E\"}", "a \"userId\""),
+        ("{\"type\":\"track\",\"userId\":\"u\"}", "an \"event\""),
+        ("[1]", "a JSON object"),
+        ("{},{}", "one JSON object a line"),
+        ("{", "this is no event"),
+    ] {
+        let (code, _, err) = run(here, &send, &format!("\n{line}\n"));
+        assert_ne!(code, 0, "{line}");
+        assert!(
+            err.contains("line 2; 0 events were sent") && err.contains(told),
+            "{line}: {err}"
+        );
+    }
+    // As they were written, and not more at once than ingest takes: 20 events of 30 KB.
+    let pad = "x".repeat(29_900);
+    let exact = format!(
+        "{{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"properties\":{{\"n\":1.10,\"p\":\"{pad}\"}}}}\n"
+    );
+    let (code, out, err) = run(here, &send, &exact.repeat(20));
+    assert_eq!((code, out.trim()), (0, "{\"accepted\":20}"), "{err}");
+    receiver.wait_for("all of them", |all| all.len() == 23);
+    let last = receiver.received().pop().unwrap().request;
+    assert!(String::from_utf8_lossy(&last.body).contains("\"n\":1.10,"));
+
     let (code, out, _) = run(here, &["lanes", "--admin", &admin], "");
     assert_eq!(code, 0);
     assert!(out.contains("hook") && out.contains("active"), "{out}");
@@ -80,7 +107,7 @@ fn an_event_is_sent_and_seen() {
     fairlane.track("m-while-held");
     assert_eq!(run(here, &["resume", "hook", "--admin", &admin], "").0, 0);
     fairlane.wait_lane("hook", "delivered after resume", |lane| {
-        lane["delivered"] == 4
+        lane["delivered"] == 24
     });
 }
 

@@ -214,11 +214,14 @@ impl Lane {
         {
             return Next::Settle(Outcome::Rejected(tries.reason));
         }
-        if verdict.own && others_succeeded {
-            let own = u32::from(entry.own_failures);
-            if jobs > 1 && entry.own_failures >= BATCH_OWN_FAILURES {
+        // Where order lets no other go, nothing else can show that it is one of the batch.
+        let alone = self.policy.ordered && self.window.fresh() == 0;
+        if verdict.own && jobs > 1 && entry.own_failures >= BATCH_OWN_FAILURES {
+            if others_succeeded || alone {
                 return Next::Split;
             }
+        } else if verdict.own && others_succeeded {
+            let own = u32::from(entry.own_failures);
             if jobs == 1 && own >= self.policy.poison_failures && self.trust.is_high() {
                 return Next::Settle(Outcome::Rejected(RejectReason::EventSpecific));
             }

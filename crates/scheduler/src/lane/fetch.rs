@@ -40,7 +40,8 @@ impl Lane {
             return None;
         }
         if self.is_stopped() {
-            let waits_for_probe = self.probe_at().is_some() && self.window.unsettled() == 0;
+            // What failed before is no probe of another event.
+            let waits_for_probe = self.probe_at().is_some() && !self.has_untried();
             let probes = waits_for_probe && !self.policy.one_way;
             return probes.then(|| self.want(Part::Main, PREFETCH_STOPPED))?;
         }

@@ -2,6 +2,7 @@
 
 use model::{Failure, HoldReason, JobResult, LaneState, MonoMicros, RejectReason};
 
+use super::suspect::Suspect;
 use super::{Hold, Lane, Streak};
 use crate::backoff::{backoff_us, retry_after_us};
 use crate::breaker::{Phase, Sample, Times};
@@ -70,6 +71,7 @@ impl Lane {
             self.trust.answered(answered(finish));
         }
         self.streak = None;
+        self.suspect = Suspect::Nobody;
         let probe = finish.flight.probe;
         if self.is_stopped() {
             // What was sent before the lane stopped says nothing of now.
@@ -105,6 +107,14 @@ impl Lane {
         };
         if sample == Some(Sample::Bad) && self.first_entry(flight).own_failures < REPEATED {
             self.trust.failed();
+        }
+        if sample == Some(Sample::Bad) {
+            flight
+                .jobs
+                .as_slice()
+                .iter()
+                .take(1)
+                .for_each(|seq| self.suspect.failed(*seq));
         }
         if let Some(sample) = sample {
             self.breaker

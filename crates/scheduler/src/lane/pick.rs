@@ -124,10 +124,16 @@ impl Lane {
         Some(gather.taken())
     }
 
-    /// One job: a retry if there is one (whether due or not), else the next fresh one. A failed
-    /// probe's job goes to the back, so that a poison event cannot keep a breaker open for ever.
+    /// One job that failed before (whether due or not), or one that is not tried yet: where there
+    /// are both, in turns, so that neither a poison event nor a bad lot of new ones keeps a lane
+    /// stopped for ever. What had failed goes to the back of its kind.
     fn take_probe(&mut self) -> Option<Taken> {
-        if let Some((seq, entry)) = self.pop_retry() {
+        let others_turn = self.probed_retry || self.suspect.is_one();
+        self.probed_retry = false;
+        if !(others_turn && self.has_untried())
+            && let Some((seq, entry)) = self.pop_retry()
+        {
+            self.probed_retry = true;
             self.window.begin(seq);
             return Some(one(seq, entry));
         }

@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::fetch::PREFETCH_INIT;
 use super::marks::Marks;
 use super::place::Place;
+use super::suspect::Suspect;
 use super::trust::Trust;
 use super::{Hold, Lane};
 use crate::breaker::Breaker;
@@ -102,12 +103,14 @@ impl Lane {
             last_good: None,
             used_at: MonoMicros::ZERO,
             trust: Trust::new(),
+            suspect: Suspect::Nobody,
             batch_since: now,
             fetch_after: MonoMicros::ZERO,
             state: LaneState::Active,
             state_since: now,
             throttled: false,
             probing: false,
+            probed_retry: false,
             dirty: false,
             completed: false,
         };

@@ -103,13 +103,21 @@ impl Image {
     fn check_sound(&self, scan: &Scan) {
         for (ordinal, (range, _)) in self.records.iter().enumerate() {
             let ordinal = u32::try_from(ordinal).unwrap();
-            if let Some(entry) = scan.index.entry(ordinal) {
+            let entry = scan.index.entry(ordinal);
+            if ordinal < scan.index.len() && Self::is_told(scan, ordinal) {
+                // Where its header looks right, whoever comes to it finds what was damaged.
+                let position = entry.map(|entry| u64::from(entry.position.0));
+                let mut ranges = scan.damaged.iter().map(|at| &at.bytes);
+                assert!(
+                    position.is_none_or(|position| ranges.any(|at| at.contains(&position))),
+                    "record {ordinal} is shown at {position:?}"
+                );
+            } else if let Some(entry) = entry {
                 assert_eq!(u64::from(entry.position.0), to_u64(range.start));
                 assert_eq!(entry.received_at.0, 1_000 + u64::from(ordinal));
-            } else if ordinal < scan.index.len() {
-                let offset = scan.index.offset(ordinal);
-                let told = scan.damaged.iter().any(|at| at.offsets.contains(&offset));
-                assert!(told, "record {ordinal} is lost, and nobody is told");
+            } else {
+                let lost = ordinal < scan.index.len();
+                assert!(!lost, "record {ordinal} is lost, and nobody is told");
             }
         }
         assert!(usize::try_from(scan.index.len()).unwrap() <= self.records.len());
@@ -124,8 +132,15 @@ impl Image {
             .collect()
     }
 
+    fn is_told(scan: &Scan, ordinal: u32) -> bool {
+        let offset = scan.index.offset(ordinal);
+        scan.damaged.iter().any(|at| at.offsets.contains(&offset))
+    }
+
+    /// The ordinals of what can be read.
     fn found(scan: &Scan) -> HashSet<usize> {
-        let ordinals = (0..scan.index.len()).filter(|&at| scan.index.entry(at).is_some());
+        let ordinals = (0..scan.index.len())
+            .filter(|&at| scan.index.entry(at).is_some() && !Self::is_told(scan, at));
         ordinals.map(|at| usize::try_from(at).unwrap()).collect()
     }
 }
@@ -188,6 +203,12 @@ fn every_flipped_bit() {
     }
 }
 
+/// Whether a flip at `at` leaves the header of its record as it looks when nobody checks it.
+fn leaves_header(range: &Range<usize>, at: usize) -> bool {
+    let at = at - range.start;
+    at >= HEADER_BYTES || (4..8).contains(&at) || (16..32).contains(&at) || at == 36 || at > 37
+}
+
 fn check_flip(image: &Image, scan: &Scan, at: usize, sealed: bool) {
     let found = Image::found(scan);
     let last = image.commits.last().unwrap();
@@ -214,6 +235,12 @@ fn check_flip(image: &Image, scan: &Scan, at: usize, sealed: bool) {
         .collect();
     assert_eq!(found, expected, "a flip at {at}");
     assert_eq!(image.reported(scan), hit.into_iter().collect::<Vec<_>>());
+    if let Some(hit) = hit.filter(|&hit| leaves_header(&image.records[hit].0, at)) {
+        let ordinal = u32::try_from(hit).unwrap();
+        let stream = SourceId(ordinal % 3);
+        let shown = scan.index.postings_from(stream, ordinal);
+        assert_eq!(shown.first(), Some(&ordinal), "a flip at {at}");
+    }
     let told = scan
         .damaged
         .iter()

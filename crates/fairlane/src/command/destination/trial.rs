@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use catalog::struck::{Strike, strike_settings};
+use catalog::struck::{STRUCK_OUT, Strike, strike_settings};
 use catalog::{Definition, FinalRequest, Stamp, StepResponse, Transformer};
 use delivery::trial::{Answer, Exchange, Trial, Tried};
 use delivery::{EgressPolicy, Options};
@@ -95,13 +95,14 @@ impl Struck {
         settings: BTreeMap<String, Value>,
         transformer: &Transformer,
     ) -> Self {
-        let requests: Vec<FinalRequest> = tried
+        let mut requests: Vec<FinalRequest> = tried
             .exchanges
             .iter()
             .map(|exchange| struck_request(exchange, transformer))
             .collect();
-        for (exchange, request) in tried.exchanges.iter().zip(&requests) {
+        for (exchange, request) in tried.exchanges.iter().zip(&mut requests) {
             strike.learn(&exchange.request, request);
+            strike_headers(&exchange.request, request);
         }
         let answers = tried.exchanges.into_iter().map(|exchange| {
             let answer = exchange.answer.map_err(|why| strike.text(&why));
@@ -133,7 +134,7 @@ impl Struck {
 fn struck_request(exchange: &Exchange, transformer: &Transformer) -> FinalRequest {
     let stamp = Stamp {
         message_id: &exchange.message_id,
-        now_unix_s: 0,
+        now_unix_s: exchange.now_unix_s,
         token: Some(&Secret::new(TOKEN)),
     };
     transformer.finish(&exchange.plan, stamp)
@@ -152,5 +153,20 @@ fn struck_answer(answer: Answer, strike: &Strike) -> Answer {
             .collect(),
         body: body.into(),
         ..answer
+    }
+}
+
+/// A header that does not show what stands for its secret, as it was signed with it: what comes
+/// before that, as `v1,`.
+fn strike_headers(real: &FinalRequest, shown: &mut FinalRequest) {
+    for ((_, real), (_, shown)) in real.headers.iter().zip(&mut shown.headers) {
+        if real == shown || shown.contains(STRUCK_OUT) || shown.ends_with(TOKEN) {
+            continue;
+        }
+        let same = real.bytes().zip(shown.bytes());
+        let same = same.take_while(|(one, other)| one == other).count();
+        let known = real.get(..same).unwrap_or_default();
+        let known = known.trim_end_matches(|char: char| char.is_alphanumeric());
+        *shown = format!("{known}{STRUCK_OUT}");
     }
 }

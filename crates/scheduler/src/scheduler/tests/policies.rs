@@ -357,3 +357,97 @@ fn one_lanes_outage_leaves_the_other_alone() {
     assert_eq!(rig.view(2).counts.delivered, 1_000);
     assert!(rig.open.len() <= 12);
 }
+
+/// The first event of these fails whenever it is sent, all others succeed.
+fn answer_poison(rig: &mut Rig) {
+    rig.answer_all(|jobs| {
+        if jobs.iter().any(|job| job.offset == Offset(0)) {
+            JobResult::Failed(Failure::ServerError)
+        } else {
+            JobResult::Delivered
+        }
+    });
+}
+
+#[test]
+fn a_poison_event_stops_a_quiet_lane_for_no_other() {
+    for ordered in [false, true] {
+        let mut rig = Rig::new();
+        rig.keys = u64::from(ordered) * 50;
+        rig.add(
+            1,
+            LanePolicy {
+                ordered,
+                ..LanePolicy::default()
+            },
+        );
+        rig.grow(1, 1);
+        answer_poison(&mut rig);
+        while rig.view(1).state != LaneState::Open {
+            rig.pass_to_start(600 * SECOND).unwrap();
+            answer_poison(&mut rig);
+        }
+        // One event every ten minutes.
+        for n in 2..30 {
+            rig.grow(1, n);
+            assert_eq!(rig.open.len(), 1, "event {n} goes at once:\n{}", rig.log);
+            answer_poison(&mut rig);
+            let delivered = rig.view(1).counts.delivered;
+            assert_eq!(delivered, n - 1, "{}", rig.log);
+            let until = rig.now.plus(600 * SECOND);
+            while rig.pass_to_start(until.since(rig.now)).is_some() {
+                answer_poison(&mut rig);
+            }
+            rig.now = until;
+        }
+        assert_eq!(rig.view(1).counts.rejected, 1, "{}", rig.log);
+    }
+}
+
+#[test]
+fn probes_take_turns_between_old_failures_and_new_events() {
+    let mut rig = Rig::new();
+    rig.add(1, LanePolicy::default());
+    // Two poison events, so that nobody can say that it is one.
+    let poison = |jobs: &[Job]| {
+        if jobs.iter().any(|job| job.offset < Offset(2)) {
+            JobResult::Failed(Failure::ServerError)
+        } else {
+            JobResult::Delivered
+        }
+    };
+    rig.grow(1, 2);
+    rig.answer_all(poison);
+    while rig.view(1).state != LaneState::Open {
+        rig.pass_to_start(600 * SECOND).unwrap();
+        rig.answer_all(poison);
+    }
+    rig.grow(1, 12);
+    for _ in 0..2 {
+        rig.pass_to_start(600 * SECOND).unwrap();
+        rig.answer_all(poison);
+    }
+    assert_eq!(rig.view(1).counts.delivered, 10, "{}", rig.log);
+}
+
+#[test]
+fn a_batch_of_all_keys_is_taken_apart_where_order_lets_nothing_else_go() {
+    let mut rig = Rig::new();
+    rig.keys = 10;
+    rig.add(
+        1,
+        LanePolicy {
+            ordered: true,
+            batch_events_max: 64,
+            ..LanePolicy::default()
+        },
+    );
+    rig.grow(1, 200);
+    answer_poison(&mut rig);
+    for _ in 0..20 {
+        rig.pass_to_start(60 * SECOND);
+        answer_poison(&mut rig);
+    }
+    let counts = rig.view(1).counts;
+    assert_eq!((counts.delivered, counts.rejected), (199, 1), "{}", rig.log);
+}
