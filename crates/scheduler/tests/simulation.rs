@@ -291,6 +291,35 @@ fn a_poison_event_is_isolated() {
     }
 }
 
+/// T31, where hardly anything comes: the breaker sees little but the one event that fails.
+#[test]
+fn a_poison_event_does_not_stop_a_quiet_lane() {
+    for seed in 0..20 {
+        let model = Model {
+            poison_one_in: Some(50),
+            ..Model::healthy(5_000, 20_000)
+        };
+        let ordered = seed % 2 == 1;
+        let streams = vec![StreamModel {
+            keys: if ordered { 1_000 } else { 0 },
+            ..StreamModel::steady(0.02)
+        }];
+        let lane = LaneModel::of(0, 0, 0).with_policy(|policy| policy.ordered = ordered);
+        let scenario = Scenario {
+            duration_us: 4 * 3_600 * SECOND,
+            ..Scenario::new(seed, streams, vec![model], vec![lane])
+        };
+        let report = run(&scenario);
+        let lane = &report.lanes[0];
+        assert!(lane.counts.delivered > 200, "seed {seed}: {lane:?}");
+        // A few may be behind a breaker for a probe or two.
+        let p95 = lane.delays.percentile_us(95);
+        assert!(p95 < SECOND, "seed {seed}: p95 {p95} us");
+        let longest = lane.delays.percentile_us(100);
+        assert!(longest < 300 * SECOND, "seed {seed}: {longest} us");
+    }
+}
+
 /// T38: after a restart with work pending everywhere, attempts begin spread out and slowly.
 #[test]
 fn a_restart_is_no_stampede() {

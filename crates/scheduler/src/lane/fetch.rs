@@ -42,8 +42,12 @@ impl Lane {
         if self.is_stopped() {
             // What failed before is no probe of another event.
             let waits_for_probe = self.probe_at().is_some() && !self.has_untried();
-            let probes = waits_for_probe && !self.policy.one_way;
-            return probes.then(|| self.want(Part::Main, PREFETCH_STOPPED))?;
+            if !waits_for_probe || self.policy.one_way {
+                return None;
+            }
+            let main = self.want(Part::Main, PREFETCH_STOPPED);
+            let ahead = || self.want(Part::Ahead, PREFETCH_STOPPED);
+            return main.or_else(|| self.window.is_forked().then(ahead)?);
         }
         let target = self.prefetch_target();
         if !self.window.is_forked() {
