@@ -142,6 +142,7 @@ impl Delivery {
                 start,
                 terms: ReplayTerms::default(),
                 progress,
+                held: None,
                 staggered: false,
             })
         });

@@ -11,7 +11,7 @@ use model::{
     ConnectionId, LaneId, LaneProgress, LaneState, MonoMicros, Offset, Outcome, SourceId,
     UnixMillis,
 };
-use store::{LaneKind, ReplayTerms};
+use store::{Held, LaneKind, ReplayTerms};
 
 use crate::plan::Plan;
 
@@ -33,6 +33,8 @@ pub(crate) struct LaneSpec {
     pub(crate) start: Offset,
     pub(crate) terms: ReplayTerms,
     pub(crate) progress: LaneProgress,
+    /// Since when its progress has a hold, and why.
+    pub(crate) held: Option<Held>,
     /// It was at work before this process began.
     pub(crate) staggered: bool,
 }
@@ -103,6 +105,14 @@ impl Lane {
             Some(reason) => LaneState::Held { reason },
             None => LaneState::Active,
         };
+        let state_since = spec.held.as_ref().map_or(unix, |held| held.since);
+        let figures = spec.held.map(|held| {
+            Box::new(Figures {
+                last_error: Some(held.cause.clone()),
+                cause: Some(held.cause),
+                ..Figures::default()
+            })
+        });
         Self {
             id: spec.progress.lane,
             plan: spec.plan.on_terms(&spec.terms),
@@ -115,9 +125,9 @@ impl Lane {
             used_at: now,
             held_by_operator,
             state,
-            state_since: unix,
-            told: Told::new(),
-            figures: None,
+            state_since,
+            told: Told::new(state),
+            figures,
         }
     }
 

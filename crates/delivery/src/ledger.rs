@@ -7,7 +7,7 @@
 use std::mem;
 
 use model::{ConnectionId, LaneId, LaneProgress, MonoMicros, Offset};
-use store::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, Redelivered, Store};
+use store::{AttemptSample, CommitBatch, DeadLetter, FinishedLane, HeldLane, Redelivered, Store};
 use tokio::sync::oneshot;
 
 /// How long to wait before a commit that failed is handed in again.
@@ -74,6 +74,12 @@ impl Ledger {
     pub(crate) fn dead_letter(&mut self, letter: DeadLetter, now: MonoMicros) {
         self.bytes += letter.event.len() + letter.answer.len() + 256;
         self.batch.dead_letters.push(letter);
+        self.touch(now);
+    }
+
+    pub(crate) fn held(&mut self, lane: HeldLane, now: MonoMicros) {
+        self.bytes += lane.held.cause.len() + 64;
+        self.batch.holds.push(lane);
         self.touch(now);
     }
 

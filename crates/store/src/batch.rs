@@ -12,6 +12,8 @@ use model::{
 #[derive(Clone, Default, PartialEq)]
 pub struct CommitBatch {
     pub lanes: Vec<LaneProgress>,
+    /// Lanes that were stopped.
+    pub holds: Vec<HeldLane>,
     pub dead_letters: Vec<DeadLetter>,
     pub samples: Vec<AttemptSample>,
     pub minutes: Vec<MinuteDelta>,
@@ -28,10 +30,26 @@ pub struct FinishedLane {
     pub cancelled: bool,
 }
 
+/// A lane that was stopped, and why in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLane {
+    pub lane: LaneId,
+    pub held: Held,
+}
+
+/// Since when a lane is held, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub since: UnixMillis,
+    /// Kept up to [`DeadLetter::DETAIL_BYTES_MAX`].
+    pub cause: String,
+}
+
 impl CommitBatch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
+            && self.holds.is_empty()
             && self.dead_letters.is_empty()
             && self.samples.is_empty()
             && self.minutes.is_empty()
@@ -45,6 +63,7 @@ impl fmt::Debug for CommitBatch {
         // An error carries its batch, and errors are logged: events must not be.
         f.debug_struct("CommitBatch")
             .field("lanes", &self.lanes.len())
+            .field("holds", &self.holds.len())
             .field("dead_letters", &self.dead_letters.len())
             .field("samples", &self.samples.len())
             .field("minutes", &self.minutes.len())

@@ -58,6 +58,9 @@ impl Committer {
         if !batch.lanes.is_empty() {
             lanes::save(&tx, &batch.lanes)?;
         }
+        if !batch.holds.is_empty() {
+            lanes::note_holds(&tx, &batch.holds)?;
+        }
         let (bytes, evicted) = self.keep_dead_letters(&tx, batch)?;
         if !batch.samples.is_empty() {
             samples::add(&tx, &batch.samples, self.samples_per_lane_max)?;

@@ -3,7 +3,8 @@
 use model::{ConnectionId, LaneId, LaneProgress, Offset, UnixMillis};
 use rusqlite::{Connection, ErrorCode, Row, params, params_from_iter};
 
-use crate::batch::FinishedLane;
+use crate::batch::{DeadLetter, FinishedLane, Held, HeldLane};
+use crate::clip::clipped;
 use crate::error::Error;
 use crate::names;
 use crate::number::{from_sql, to_sql, u64_at};
@@ -60,6 +61,8 @@ pub struct LaneRow {
     pub start: Offset,
     pub terms: ReplayTerms,
     pub progress: LaneProgress,
+    /// Where the progress has a hold: what was noted of it.
+    pub held: Option<Held>,
     pub finished: bool,
     /// It was ended before it was done.
     pub cancelled: bool,
@@ -82,7 +85,8 @@ pub(crate) enum Which {
 /// Lanes that are kept, by number.
 pub(crate) fn list(connection: &Connection, which: Which) -> Result<Vec<LaneRow>, Error> {
     const COLUMNS: &str = "SELECT id, connection, kind, replay, replay_from, replay_to, start, \
-        cursor, finished, progress, replay_filter, replay_rate, ended_at, cancelled FROM lanes";
+        cursor, finished, progress, replay_filter, replay_rate, ended_at, cancelled, held_at, \
+        held_cause FROM lanes";
     let (condition, value) = match which {
         Which::All => ("", None),
         Which::Replays => ("WHERE kind = ?", Some(REPLAY)),
@@ -157,6 +161,17 @@ pub(crate) fn save(tx: &Connection, lanes: &[LaneProgress]) -> Result<(), Error>
     Ok(())
 }
 
+/// Notes since when lanes are held, and why.
+pub(crate) fn note_holds(tx: &Connection, lanes: &[HeldLane]) -> Result<(), Error> {
+    let mut update =
+        tx.prepare_cached("UPDATE lanes SET held_at = ?2, held_cause = ?3 WHERE id = ?1")?;
+    for HeldLane { lane, held } in lanes {
+        let cause = clipped(&held.cause, DeadLetter::DETAIL_BYTES_MAX);
+        update.execute(params![lane.0, to_sql(held.since.0), cause])?;
+    }
+    Ok(())
+}
+
 /// Marks lanes as finished, and forgets the oldest finished ones beyond `kept`.
 pub(crate) fn finish(tx: &Connection, lanes: &[FinishedLane], kept: u32) -> Result<(), Error> {
     if lanes.is_empty() {
@@ -213,6 +228,14 @@ fn lane_of(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
         .flatten()
         .unwrap_or_else(|| LaneProgress::new(lane, cursor));
     let connection = ConnectionId(row.get(1)?);
+    let held_at: Option<i64> = row.get(14)?;
+    let held = match held_at.filter(|_| progress.hold.is_some()) {
+        Some(at) => Some(Held {
+            since: UnixMillis(from_sql(at)),
+            cause: row.get(15)?,
+        }),
+        None => None,
+    };
     Ok(LaneRow {
         lane,
         connection,
@@ -223,6 +246,7 @@ fn lane_of(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
             rate_limit_per_s: row.get(11)?,
         },
         progress,
+        held,
         finished: row.get(8)?,
         cancelled: row.get(13)?,
         ended_at: row

@@ -49,7 +49,8 @@ pub mod store;
 mod writer;
 
 pub use batch::{
-    Answer, AttemptSample, CommitBatch, DeadLetter, FinishedLane, MinuteDelta, Redelivered,
+    Answer, AttemptSample, CommitBatch, DeadLetter, FinishedLane, Held, HeldLane, MinuteDelta,
+    Redelivered,
 };
 pub use dead_letters::{
     DeadLetterCount, DeadLetterDetail, DeadLetterFilter, DeadLetterSelection, DeadLetterState,

@@ -17,7 +17,11 @@ use crate::options::Options;
 pub(crate) const APPLICATION_ID: i32 = 0x464c_4e31;
 
 /// The n-th brings a database from version n to n + 1. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/v1.sql"),
+    include_str!("schema/v2.sql"),
+    include_str!("schema/v3.sql"),
+];
 
 /// Pages in the write-ahead file before they are moved into the database (32 MiB): rarely, because
 /// it is then that the writer waits for the disk.

@@ -154,6 +154,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             kind: row.kind,
             start: row.start,
             terms: row.terms.clone(),
+            held: row.held.clone(),
             progress: restored(row, plan.connection.source, log),
             staggered: true,
         });
@@ -188,6 +189,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             start: lane.start,
             terms: ReplayTerms::default(),
             progress: LaneProgress::new(id, lane.start),
+            held: None,
             staggered: false,
         });
     }

@@ -64,6 +64,7 @@ impl Delivery {
             start: from,
             terms,
             progress: LaneProgress::new(lane, from),
+            held: None,
             staggered: false,
         };
         self.shard(connection)?

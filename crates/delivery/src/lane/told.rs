@@ -14,10 +14,10 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// A lane is active before anything is said of it.
-    pub(crate) const fn new() -> Self {
+    /// A lane that is in this state already.
+    pub(crate) const fn new(state: LaneState) -> Self {
         Self {
-            state: LaneState::Active,
+            state,
             at: None,
             untold: 0,
         }

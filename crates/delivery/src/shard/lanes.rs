@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset};
 use scheduler::{Input, StreamKey};
-use store::{FinishedLane, LaneKind, ReplayTerms, Store};
+use store::{FinishedLane, Held, HeldLane, LaneKind, ReplayTerms, Store};
 
 use super::command::Applied;
 use super::status::shown_name;
@@ -78,11 +78,29 @@ impl Shard {
             }
             LaneKind::Replay { .. } => {}
         }
+        let inherits = !staggered && lane.kind != LaneKind::Live && self.is_held_by_operator(&lane);
+        lane.held_by_operator |= inherits;
         self.lanes.insert(id, lane);
         self.step(input, None);
         self.hold_if_unfit(id);
-        // A hold that comes from before this start has not been told yet.
-        self.tell_state(id);
+        if inherits {
+            let reason = HoldReason::Operator;
+            self.step(Input::Hold { lane: id, reason }, None);
+        }
+        if let Some(lane) = self.lanes.get(&id)
+            && staggered
+            && let LaneState::Held { reason } = lane.state
+        {
+            let (connection, reason) = (shown_name(lane), reason.as_str());
+            tracing::info!(%connection, lane = id.0, reason, "lane is still held");
+        }
+    }
+
+    /// What somebody has stopped stays stopped, also for what is begun afterwards.
+    fn is_held_by_operator(&self, lane: &Lane) -> bool {
+        let live = self.live.get(&lane.connection());
+        live.and_then(|live| self.lanes.get(live))
+            .is_some_and(|live| live.held_by_operator)
     }
 
     /// A lane that has nothing to do does not look before something comes: where the log has lost
@@ -263,9 +281,13 @@ impl Shard {
     }
 
     pub(super) fn state_changed(&mut self, id: LaneId, state: LaneState) {
+        let now = self.clock.mono();
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        if state == lane.state {
+            return;
+        }
         lane.state = state;
         lane.state_since = Clock::unix();
         let cause = match lane.shown_state(state) {
@@ -276,11 +298,20 @@ impl Shard {
             } => Some("somebody asked for it".to_owned()),
             _ => lane.figures.as_ref().and_then(|f| f.last_error.clone()),
         };
+        if let LaneState::Held { reason } = state
+            && reason != HoldReason::Definition
+        {
+            let held = Held {
+                since: lane.state_since,
+                cause: cause.clone().unwrap_or_default(),
+            };
+            self.ledger.held(HeldLane { lane: id, held }, now);
+        }
         if cause.is_some() || lane.figures.is_some() {
             lane.figures().cause = cause;
         }
         let shown = lane.shown_state(state);
-        if let Some((before, untold)) = lane.told.changed(shown, self.clock.mono()) {
+        if let Some((before, untold)) = lane.told.changed(shown, now) {
             tell(lane, shown, before, untold);
         }
     }
@@ -317,6 +348,7 @@ impl Shard {
                     start: Offset::ZERO,
                     terms: ReplayTerms::default(),
                     progress,
+                    held: None,
                     staggered: false,
                 })),
                 Ok(Ok(None)) | Err(_) => Event::NothingToRedeliver(connection),

@@ -143,6 +143,13 @@ fn a_replay_is_steered_by_the_name_that_is_shown() {
     assert_eq!(world.lane(&delivery, "again").state, LaneState::Active);
     world.block_on(delivery.resume(&name)).unwrap();
     assert_ne!(world.lane(&delivery, &name).state, held);
+    // What is begun while its connection is held waits with it.
+    world.block_on(delivery.hold("again")).unwrap();
+    let replay = delivery.replay("again", first, to, ReplayTerms::default());
+    let lane = world.block_on(replay).unwrap();
+    let lanes = world.block_on(delivery.lanes());
+    let begun = lanes.into_iter().find(|one| one.lane == lane).unwrap();
+    assert_eq!((begun.state, begun.counts.delivered), (held, 0));
     for unknown in ["again (replay 99)", "nobody (replay 1)"] {
         assert!(world.block_on(delivery.hold(unknown)).is_err());
     }

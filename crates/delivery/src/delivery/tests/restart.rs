@@ -67,14 +67,20 @@ fn parked_jobs_and_holds_are_remembered() {
     world.block_on(delivery.hold("held")).unwrap();
     world.append(0..10);
     world.wait(&delivery, "down", |lane| lane.retrying > 0);
+    let before = world.lane(&delivery, "held");
     world.shutdown(delivery);
     let delivery = world.start();
     let held = LaneState::Held {
         reason: HoldReason::Operator,
     };
-    world.wait(&delivery, "held", |lane| {
+    let after = world.wait(&delivery, "held", |lane| {
         lane.state == held && lane.pending == 10
     });
+    assert!(after.cause.is_some());
+    assert_eq!(
+        (after.cause, after.state_since),
+        (before.cause, before.state_since)
+    );
     assert_eq!(world.lane(&delivery, "down").pending, 10);
     up.store(true, Ordering::SeqCst);
     world.block_on(delivery.resume("held")).unwrap();

@@ -14,7 +14,7 @@ fn at(ms: u64) -> MonoMicros {
 
 #[test]
 fn a_change_is_told_once() {
-    let mut told = Told::new();
+    let mut told = Told::new(LaneState::Active);
     assert_eq!(told.changed(LaneState::Active, at(1)), None, "it was so");
     let open = told.changed(LaneState::Open, at(2));
     assert_eq!(open, Some((LaneState::Active, 0)));
@@ -30,7 +30,7 @@ fn a_change_is_told_once() {
 
 #[test]
 fn flapping_is_a_line_a_second() {
-    let mut told = Told::new();
+    let mut told = Told::new(LaneState::Active);
     let mut lines = Vec::new();
     for ms in 0..3_000 {
         let state = if ms % 2 == 0 {
@@ -46,7 +46,7 @@ fn flapping_is_a_line_a_second() {
 
 #[test]
 fn what_was_left_out_is_told_in_the_end() {
-    let mut told = Told::new();
+    let mut told = Told::new(LaneState::Active);
     told.changed(LaneState::Throttled, at(0));
     assert_eq!(told.changed(LaneState::Active, at(10)), None);
     assert_eq!(told.overdue(LaneState::Active, at(500)), None, "too soon");
