@@ -59,6 +59,8 @@ pub(crate) struct Lane {
     pub(crate) state: LaneState,
     pub(crate) state_since: UnixMillis,
     pub(crate) told: Told,
+    /// The least time left, of [`crate::retention::WARNINGS_S`], that was told of its oldest event.
+    pub(crate) warned_s: Option<u64>,
     /// Boxed, as most lanes of a large installation have nothing to say.
     pub(crate) figures: Option<Box<Figures>>,
 }
@@ -127,6 +129,7 @@ impl Lane {
             state,
             state_since,
             told: Told::new(state),
+            warned_s: None,
             figures,
         }
     }
@@ -189,6 +192,12 @@ impl Lane {
         let Gone { removed, damaged } = self.books.looked(look);
         self.lose(removed, "removed by retention", unix);
         self.lose(damaged, "lost with damaged or missing segments", unix);
+    }
+
+    /// Retention has removed what lies below `first`: `before` records of its stream.
+    pub(crate) fn trimmed(&mut self, first: Offset, before: u64, unix: UnixMillis) {
+        let gone = self.books.trimmed(first, before);
+        self.lose(gone.removed, "removed by retention", unix);
     }
 
     fn lose(&mut self, events: u64, how: &str, unix: UnixMillis) {

@@ -10,12 +10,42 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use eventlog::EventLog;
-use model::{Offset, SourceId};
+use model::{Offset, SourceId, UnixMillis};
+use tokio::sync::mpsc::WeakSender;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::shard::Command;
+
+/// Before the age limit removes an event that a lane has not settled, its lane is told of in the
+/// process's log, with so many seconds left: a day, an hour, five minutes. Ascending.
+pub(crate) const WARNINGS_S: [u64; 3] = [300, 3_600, 24 * 3_600];
+
+/// What the age limit means for lanes that are behind.
+#[derive(Clone, Debug)]
+pub(crate) struct Age {
+    /// All below is removed.
+    pub(crate) first: Offset,
+    /// What lies below has fewer seconds left than this. Ascending.
+    pub(crate) left: Vec<(u64, Offset)>,
+}
+
+impl Age {
+    pub(crate) fn of(log: &EventLog, age_ms: u64) -> Self {
+        let now = Clock::unix();
+        let below = |left_s: u64| {
+            let age_ms = age_ms.saturating_sub(left_s * 1_000);
+            log.offset_at(UnixMillis(now.0.saturating_sub(age_ms)))
+        };
+        // Of a log that keeps little, most events are always about to go.
+        let told = WARNINGS_S.iter().filter(|left| *left * 2_000 <= age_ms);
+        Self {
+            first: log.first(),
+            left: told.map(|left| (*left, below(*left))).collect(),
+        }
+    }
+}
 
 /// The thread that trims the log. Ends when it is dropped.
 pub(crate) struct Retention {
@@ -26,13 +56,14 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn start(
         log: EventLog,
-        shards: Vec<tokio::sync::mpsc::WeakSender<Command>>,
+        shards: Vec<WeakSender<Command>>,
         interval: Duration,
+        age_ms: u64,
     ) -> Result<Self, Error> {
         let (stop, stopped) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("retention".to_owned())
-            .spawn(move || run(&log, &shards, interval, &stopped))
+            .spawn(move || run(&log, &shards, interval, age_ms, &stopped))
             .map_err(Error::Thread)?;
         Ok(Self {
             stop: Some(stop),
@@ -58,8 +89,9 @@ const LOOKS_AFTER_REFUSAL: u32 = 30;
 
 fn run(
     log: &EventLog,
-    shards: &[tokio::sync::mpsc::WeakSender<Command>],
+    shards: &[WeakSender<Command>],
     interval: Duration,
+    age_ms: u64,
     stopped: &Receiver<()>,
 ) {
     let mut trimmed_at = Instant::now();
@@ -83,6 +115,11 @@ fn run(
             Ok(settled) if due => {
                 trimmed_at = Instant::now();
                 trim(log, settled);
+                let age = Age::of(log, age_ms);
+                for shard in shards.iter().filter_map(WeakSender::upgrade) {
+                    // One that has ended needs no word.
+                    let _ = shard.blocking_send(Command::Age(age.clone()));
+                }
             }
             Ok(settled) => log.settle(settled),
             Err(error) => {
@@ -112,7 +149,7 @@ fn trim(log: &EventLog, settled: Offset) {
 }
 
 /// The lowest durable cursor of each stream, over all shards; `None` where one does not answer.
-fn cursors(shards: &[tokio::sync::mpsc::WeakSender<Command>]) -> Option<HashMap<SourceId, Offset>> {
+fn cursors(shards: &[WeakSender<Command>]) -> Option<HashMap<SourceId, Offset>> {
     let mut lowest = HashMap::new();
     for shard in shards {
         let (reply, answer) = oneshot::channel();

@@ -33,6 +33,7 @@ use crate::options::Options;
 use crate::senders::Senders;
 use crate::tokens::Tokens;
 
+mod age;
 mod command;
 mod fetch;
 mod lanes;

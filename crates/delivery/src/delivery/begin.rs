@@ -66,7 +66,7 @@ pub fn start(
         .map(|shard| shard.commands.downgrade())
         .collect();
     let interval = Duration::from_millis(options.retention_interval_ms);
-    let retention = Retention::start(log.clone(), weak, interval)?;
+    let retention = Retention::start(log.clone(), weak, interval, options.retention_age_ms)?;
     let live = plans.keys().copied().collect();
     let inner = Inner {
         options,

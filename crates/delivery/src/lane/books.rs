@@ -83,8 +83,28 @@ impl Books {
         self.seen.below(at)
     }
 
+    /// Retention has removed what lies below `first`, where the log had counted `before` records,
+    /// and the lane has not looked so far: a lane that is held may not look for days.
+    pub(crate) fn trimmed(&mut self, first: Offset, before: u64) -> Gone {
+        let (from, _) = self.seen.last();
+        if from >= first {
+            return Gone::default();
+        }
+        self.looked(&Look {
+            from,
+            first,
+            to: first,
+            before,
+            found: &[],
+            counted: None,
+        })
+    }
+
     pub(crate) fn looked(&mut self, look: &Look<'_>) -> Gone {
-        let known = self.below(look.from);
+        // What was removed may have been told already, up to a place between.
+        let (at, records) = self.seen.last();
+        let told = (at > look.from && at <= look.first).then_some(records);
+        let known = self.below(look.from).or(told);
         let (settled_removed, settled_gone) = self.pass(look);
         // What it had settled above its cursor it knows, also where the log does not show it.
         let known = known.map_or(look.before, |known| known + settled_removed);
@@ -219,6 +239,25 @@ mod tests {
         // 11 to 14 are gone: two of them were settled.
         let gone = look(&mut books, (10, 16), &[10, 15], 16);
         assert_eq!((gone.damaged, books.unseen), (2, 2));
+    }
+
+    #[test]
+    fn what_retention_removed_is_told_once() {
+        let mut books = books(0, 10, 10, &[]);
+        let removed = |gone: Gone| gone.removed;
+        assert_eq!(removed(books.trimmed(Offset(14), 14)), 4);
+        assert_eq!(removed(books.trimmed(Offset(14), 14)), 0);
+        // It looks at last, from where it was, and more has gone since.
+        let look = Look {
+            from: Offset(10),
+            first: Offset(16),
+            to: Offset(20),
+            before: 16,
+            found: &[],
+            counted: None,
+        };
+        assert_eq!(removed(books.looked(&look)), 2);
+        assert_eq!((books.unseen, books.accepted(20)), (6, 20));
     }
 
     #[test]

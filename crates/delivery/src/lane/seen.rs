@@ -31,6 +31,11 @@ impl Seen {
         marks.find(|mark| mark.at == at).map(|mark| mark.records)
     }
 
+    /// Where the lane looked last.
+    pub(crate) fn last(&self) -> (Offset, u64) {
+        (self.last.at, self.last.records)
+    }
+
     /// The lane has looked from one place to the next, below which there are so many records.
     pub(crate) fn note(&mut self, from: Offset, to: Offset, records: u64) {
         if self.last.at != from {

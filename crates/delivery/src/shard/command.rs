@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{Flow, Shard};
 use crate::lane::LaneSpec;
 use crate::plan::Plans;
+use crate::retention::Age;
 
 pub(crate) enum Command {
     /// Lanes to serve from now on.
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     },
     /// The connection has queued dead letters.
     Redeliver { connection: ConnectionId },
+    /// What the log's age limit has removed, and what it will.
+    Age(Age),
     /// The lowest durable cursor of each stream: everything below it is settled for good.
     Cursors {
         reply: oneshot::Sender<HashMap<SourceId, Offset>>,
@@ -108,6 +111,7 @@ impl Shard {
                 let _ = done.send(());
             }
             Command::Redeliver { connection } => self.look_for_queued(connection),
+            Command::Age(age) => self.age(&age),
             Command::Cursors { reply } => {
                 let _ = reply.send(self.cursors());
             }

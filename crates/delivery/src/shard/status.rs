@@ -81,7 +81,7 @@ impl Shard {
     }
 
     /// The oldest record that the lane has not settled.
-    fn oldest(&self, lane: &Lane, view: &LaneView) -> Option<RecordRef> {
+    pub(super) fn oldest(&self, lane: &Lane, view: &LaneView) -> Option<RecordRef> {
         if !lane.reads_log() {
             return None;
         }

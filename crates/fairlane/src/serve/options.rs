@@ -159,6 +159,7 @@ pub fn delivery(config_path: &Path, config: &Config, shares: Shares) -> delivery
         in_flight_max: to_u32(in_flight_max),
         in_flight_bytes_max: section.in_flight_bytes_max,
         drain_timeout_ms: section.drain_timeout_ms,
+        retention_age_ms: config.log.retention_age_ms,
         scheduler: scheduler::Options {
             reserved_percent: to_u32(section.reserved_percent),
             group_percent: to_u32(section.group_percent),

@@ -189,3 +189,60 @@ fn what_retention_removes_unsettled_is_counted_as_expired() {
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }
+
+#[test]
+fn what_retention_removes_of_a_held_lane_is_told_at_once() {
+    let mut world = World::with_log(|options| {
+        options.segment_bytes_max = 512 << 10;
+        options.retention_age_ms = 1;
+    });
+    let receiver = Receiver::ok();
+    world.hook("late", &receiver);
+    let delivery = world.start_with(crate::Options {
+        retention_interval_ms: 20,
+        ..World::options()
+    });
+    world.block_on(delivery.hold("late")).unwrap();
+    let padding = serde_json::json!({"padding": "x".repeat(60_000)});
+    for id in 0..40 {
+        world.append_with(id..id + 1, padding.clone(), eventlog::RecordFlags::NONE);
+    }
+    let lane = world.wait(&delivery, "late", |lane| lane.counts.expired > 0);
+    assert!(matches!(lane.state, LaneState::Held { .. }));
+    assert_eq!(lane.accepted, lane.counts.expired + lane.pending);
+    assert!(lane.last_error.unwrap().contains("removed by retention"));
+    world.block_on(delivery.resume("late")).unwrap();
+    let lane = world.settle(&delivery, "late");
+    assert_eq!(lane.accepted, lane.counts.settled());
+    assert_eq!(lane.counts.delivered, receiver.ids().len() as u64);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn the_age_limit_is_told_ahead() {
+    let mut world = World::new();
+    let receiver = Receiver::ok();
+    world.hook("late", &receiver);
+    let now = crate::clock::Clock::unix();
+    for seconds in [900, 430, 10] {
+        let mut batch = eventlog::AppendBatch::new();
+        let at = model::UnixMillis(now.0 - seconds * 1_000);
+        batch.push(
+            super::world::SOURCE,
+            at,
+            0,
+            eventlog::RecordFlags::NONE,
+            b"{}",
+        );
+        world.block_on(world.log.append(batch)).unwrap();
+    }
+    // Of 12 minutes the first has had more, the second has less than five left.
+    let age = crate::retention::Age::of(&world.log, 720_000);
+    assert_eq!(age.left, [(300, Offset(2))]);
+    assert!(
+        crate::retention::Age::of(&world.log, 60_000)
+            .left
+            .is_empty()
+    );
+}
