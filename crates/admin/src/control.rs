@@ -211,8 +211,23 @@ pub struct StoreStatus {
 pub struct LaneDetail {
     #[serde(flatten)]
     pub lane: LaneStatus,
-    /// The last attempts that failed, newest first.
+    /// Some of the last attempts, oldest first.
     pub samples: Vec<AttemptView>,
+    /// The last hour, ascending; minutes in which nothing happened are left out.
+    #[serde(default)]
+    pub minutes: Vec<MinuteView>,
+}
+
+/// What a lane did in one minute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MinuteView {
+    /// The minute's start.
+    pub at: UnixMillis,
+    pub delivered: u64,
+    pub rejected: u64,
+    pub filtered: u64,
+    pub expired: u64,
+    pub attempts_failed: u64,
 }
 
 /// One attempt, without anything that may hold a secret: no request headers, no query string.
@@ -385,6 +400,8 @@ pub struct ReloadReport {
     pub connections_added: Vec<String>,
     pub connections_changed: Vec<String>,
     pub connections_removed: Vec<String>,
+    /// Definitions that came, went, or do something else now.
+    pub definitions_changed: Vec<String>,
     /// Settings that take effect only after a restart.
     pub restart_needed: Vec<String>,
 }

@@ -48,7 +48,7 @@ pub struct Options {
     pub header_timeout_ms: u64,
     /// Time within which a request must have been read and answered. Default: 30 s.
     pub request_timeout_ms: u64,
-    /// Largest request body. Default: 1 MiB (some 50,000 ids of dead letters).
+    /// Largest request body. Default: 1 MiB.
     pub body_bytes_max: usize,
     /// Most dead letters of one answer, and of one list of ids. Default: 1,000.
     pub dead_letters_page_max: usize,

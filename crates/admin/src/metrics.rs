@@ -252,8 +252,8 @@ pub fn reference() -> String {
          event\n\
          yet is not shown; of more than 10,000 others, those in trouble come first, and\n\
          `fairlane_lanes_omitted` says how many were left out. Where it is said that a\n\
-         counter counts since the lane began, it goes on over restarts; all others begin at 0 when\n\
-         the process starts.\n\n\
+         counter counts since the lane began, or since ever, it goes on over restarts; all others\n\
+         begin at 0 when the process starts.\n\n\
          | name | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in TABLE {

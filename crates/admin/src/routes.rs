@@ -124,13 +124,15 @@ pub const ROUTES: &[Route] = &[
     get(
         "/v1/lanes",
         Endpoint::Lanes,
-        "The lanes by connection. `?limit=` (1,000), `?after=` the last connection seen, \
+        "The lanes by connection. `?limit=` (1,000, at most 10,000), `?after=` the last connection seen, \
          `?state=` only those in one state.",
     ),
     get(
         "/v1/lanes/{connection}",
         Endpoint::Lane,
-        "One connection's lane with the last attempts that failed.",
+        "One connection's lane (or the lane that is shown under this name) with some of its last \
+         attempts: of those that failed one a second at most, of those that were delivered one a \
+         minute.",
     ),
     post(
         "/v1/lanes/{connection}/hold",
@@ -147,7 +149,7 @@ pub const ROUTES: &[Route] = &[
         Endpoint::DeadLetters,
         "Dead letters by id, and how many there are, were given up (evicted) or delivered in the \
          end. `?connection=`, `?reason=`, `?since=` and `?until=` when they died (RFC 3339), \
-         `?event=` its name or type, `?limit=` (100), `?after=` the last id seen.",
+         `?event=` its name or type, `?limit=` (100, at most 1,000), `?after=` the last id seen.",
     ),
     get(
         "/v1/dead-letters/{id}",
@@ -330,7 +332,8 @@ pub fn reference() -> String {
          `admin_token` every request must carry `Authorization: Bearer <token>`; without one only\n\
          requests from this machine to `localhost` or `127.0.0.1` are served. Errors are\n\
          `{\"error\": {\"code\", \"message\"}}`; the message says what to do. Times are milliseconds\n\
-         since 1970.\n\n\
+         since 1970. A body may have 1 MiB. [Answers](management-api-answers.md): an example of\n\
+         each, every field, all limits.\n\n\
          | | | |\n|---|---|---|\n",
     );
     for route in ROUTES {

@@ -76,6 +76,16 @@ pub(crate) enum Auth {
     Token(TokenPlace),
 }
 
+impl Auth {
+    /// What goes over the wire as it is, and must not be shown.
+    pub(crate) fn value(&self) -> Option<&Secret> {
+        match self {
+            Self::Header { value, .. } | Self::Query { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct HostRule {
     scheme: String,
@@ -247,10 +257,15 @@ impl Binding {
             .iter()
             .any(|rule| rule.scheme == url.scheme() && rule.port == port && rule.takes(host));
         if !allowed {
+            // A port that goes without saying is told where it is what differs.
+            let of_host = |rule: &HostRule| rule.scheme == url.scheme() && rule.takes(host);
+            let only_port = self.hosts.iter().any(of_host);
+            let port = url.port().or(port.filter(|_| only_port));
             return Err(format!(
-                "{}://{} is none of the definition's hosts",
+                "{}://{}{} is none of the definition's hosts",
                 url.scheme(),
-                if marks::any(host) { "(a secret)" } else { host }
+                if marks::any(host) { "(a secret)" } else { host },
+                port.map(|port| format!(":{port}")).unwrap_or_default()
             ));
         }
         // A secret URL stays a mark until the request is finished.
@@ -288,6 +303,14 @@ impl HostRule {
     }
 }
 
+/// Looks at one of a definition's `hosts` before any settings are known.
+///
+/// # Errors
+/// It is no host.
+pub(crate) fn check_host(text: &str, sender: Sender) -> Result<(), String> {
+    host_rule(text, sender).map(drop)
+}
+
 fn host_rule(text: &str, sender: Sender) -> Result<HostRule, String> {
     if text.contains("://") {
         let url = strict_url(text)?;
@@ -303,14 +326,21 @@ fn host_rule(text: &str, sender: Sender) -> Result<HostRule, String> {
         None => (false, text),
     };
     // Whatever else a setting brings could end the host, or begin another.
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+    let (name, port) = match host.rsplit_once(':') {
+        // An IPv6 address ends with a bracket, unless a port is behind it.
+        Some(parts) if !host.ends_with(']') => parts,
+        _ => (host, "0"),
+    };
     let is_label = |label: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         !label.is_empty() && label.bytes().all(plain)
     };
     let is_literal = name.starts_with('[') && name.ends_with(']');
     if !(is_literal || name.split('.').all(is_label)) || port.parse::<u16>().is_err() {
-        return Err(format!("{text:?} is no host"));
+        return Err(format!(
+            "{text:?} is no host: write api.example.com, *.example.com for those below it, or \
+             api.example.com:8443"
+        ));
     }
     let url = strict_url(&format!("https://{host}"))?;
     Ok(HostRule {

@@ -22,7 +22,7 @@ mod file;
 mod recording;
 
 use file::{Case, CaseFileText};
-pub use recording::{EventCase, Recording, event_cases, record};
+pub use recording::{EventCase, Recording, event_cases, record, unblessed_cases};
 
 /// How one case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct CaseReport {
     pub failure: Option<String>,
 }
 
-/// Runs all cases of a definition.
+/// Runs all cases of a definition. One without any has failed: nobody has said what it should do.
 #[must_use]
 pub fn run_cases(definition: &Arc<Definition>) -> Vec<CaseReport> {
     let mut reports = Vec::new();
@@ -55,8 +55,20 @@ pub fn run_cases(definition: &Arc<Definition>) -> Vec<CaseReport> {
             }
         }
     }
+    if reports.is_empty() {
+        reports.push(CaseReport {
+            definition: definition.id.clone(),
+            file: "cases/*.json".to_owned(),
+            name: "(no case)".to_owned(),
+            failure: Some(NO_CASE.to_owned()),
+        });
+    }
     reports
 }
+
+const NO_CASE: &str = "there is no recorded case, and a definition needs one: write an event into \
+                       cases/track.json, {\"name\": \"..\", \"settings\": {..}, \"event\": {..}}, \
+                       and let `fairlane destination test --bless` fill in what comes of it";
 
 /// The settings of a definition's first case that has any: good ones, for trying it out.
 #[must_use]
@@ -229,7 +241,7 @@ fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
     )))
 }
 
-fn judged_value(judged: &Judged) -> Value {
+pub(crate) fn judged_value(judged: &Judged) -> Value {
     match judged {
         Judged::All(result) => result_text(*result).into(),
         Judged::Each(results) => results.iter().map(|result| result_text(*result)).collect(),

@@ -10,6 +10,7 @@ use model::Settings;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::events::EVENT_TYPES;
 use crate::program::{Program, ProgramCache, Source};
 use crate::status::StatusSet;
 use crate::template::Template;
@@ -144,7 +145,7 @@ pub struct Definition {
     pub(crate) digest: u64,
     pub(crate) readme: Option<String>,
     pub(crate) sender: Sender,
-    /// `None` takes all types.
+    /// `None` takes all types that there are.
     pub(crate) events: Option<Vec<String>>,
     /// Those types as members of JSON, to look for.
     pub(crate) type_members: Option<Vec<Finder<'static>>>,
@@ -322,9 +323,10 @@ impl Definition {
     }
 
     pub(crate) fn takes(&self, event_type: &str) -> bool {
-        self.events
-            .as_ref()
-            .is_none_or(|types| types.iter().any(|taken| taken == event_type))
+        match &self.events {
+            Some(types) => types.iter().any(|taken| taken == event_type),
+            None => EVENT_TYPES.contains(&event_type),
+        }
     }
 }
 

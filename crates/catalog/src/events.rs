@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// All there are: ingest takes no others.
+pub(crate) const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
+
 /// The members that decide where an event goes. All others are skipped, not read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head<'a> {

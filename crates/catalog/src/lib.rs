@@ -55,7 +55,7 @@ pub mod transformer;
 
 pub use cases::{
     Blessed, CaseReport, EventCase, Recording, bless, event_cases, example_settings, record,
-    result_text, run_cases,
+    result_text, run_cases, unblessed_cases,
 };
 pub use catalog::Catalog;
 pub use definition::settings::{SettingProblem, SettingSpec, SettingType};

@@ -6,16 +6,22 @@ use std::io::Read;
 
 use bytes::Bytes;
 use model::Secret;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use crate::cases::judged_value;
 use crate::columns;
 use crate::events::Identity;
 use crate::finish::{FinalRequest, Stamp};
+use crate::judge::Judged;
 use crate::origin::Origin;
 use crate::request::{Body, RequestPlan};
 use crate::transformer::{Entry, Planned, StepResponse, Transformer};
+
+mod line;
+
+use line::Exact;
 
 /// The attempt's time where nobody names one: it shows in signatures.
 pub const NOW_UNIX_S: u64 = 1_700_000_000;
@@ -28,29 +34,41 @@ pub struct Outcome {
     /// All in order, those of earlier steps included: objects with `method`, `url`, `headers` and,
     /// where there is one, `body`.
     pub requests: Vec<Value>,
+    /// Of each request the body to the letter, where it is JSON: a tree keeps some 16 digits of a
+    /// number, and a signature is that of the letters.
+    exact: Vec<Option<Exact>>,
     /// How it ended, if not with the requests: nothing was sent, or a later step refused the event
     /// for which earlier ones had sent them.
     pub refused: Option<Refused>,
 }
 
-/// Why an event is not sent.
+/// Why an event is not sent, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// The whole reason: `destination: why`.
     Filtered(String),
     /// The whole reason: `invalid: what is missing`.
     Rejected(String),
+    /// The answer to an earlier step's request was none that the next step wants to see: what it
+    /// came to, as response cases write it.
+    Answered(String),
 }
 
 impl Outcome {
     fn rejected(why: String) -> Self {
+        Self::of(Vec::new(), Some(Refused::Rejected(why)))
+    }
+
+    /// As a case has it, which knows no letters.
+    pub(crate) fn of(requests: Vec<Value>, refused: Option<Refused>) -> Self {
         Self {
-            requests: Vec::new(),
-            refused: Some(Refused::Rejected(why)),
+            requests,
+            exact: Vec::new(),
+            refused,
         }
     }
 
-    /// As cases and `fairlane destination transform` write it.
+    /// As cases write it.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let mut told = Map::new();
@@ -61,6 +79,7 @@ impl Outcome {
             None => None,
             Some(Refused::Filtered(why)) => told.insert("filtered".to_owned(), json!(why)),
             Some(Refused::Rejected(why)) => told.insert("rejected".to_owned(), json!(why)),
+            Some(Refused::Answered(result)) => told.insert("result".to_owned(), json!(result)),
         };
         told.into()
     }
@@ -83,6 +102,7 @@ pub fn play(
         now_unix_s,
         token,
         requests: Vec::new(),
+        exact: Vec::new(),
     };
     run.events(events)
 }
@@ -131,7 +151,7 @@ pub fn parse_answers(text: &str) -> Result<Vec<StepResponse>, String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WrittenAnswer {
-    #[serde(default = "ok")]
+    #[serde(default = "ok", deserialize_with = "http_status")]
     status: u16,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -141,6 +161,16 @@ pub(crate) struct WrittenAnswer {
 
 fn ok() -> u16 {
     200
+}
+
+/// A service cannot answer with any other.
+fn http_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let status = u16::deserialize(deserializer)?;
+    if (100..=599).contains(&status) {
+        return Ok(status);
+    }
+    let problem = format!("{status} is no HTTP status: use 100 to 599");
+    Err(serde::de::Error::custom(problem))
 }
 
 impl From<WrittenAnswer> for StepResponse {
@@ -166,6 +196,7 @@ struct Run<'a> {
     now_unix_s: u64,
     token: &'a Secret,
     requests: Vec<Value>,
+    exact: Vec<Option<Exact>>,
 }
 
 impl Run<'_> {
@@ -176,15 +207,23 @@ impl Run<'_> {
         for (index, event) in events.iter().enumerate() {
             let sent_before = self.requests.len();
             let id = message_id(event);
-            // The flag of the log is set where it matters: here every event is looked at.
-            let mut planned = self.transformer.event(event, true, Origin::of_tool(index));
+            let origin = Origin::of_tool(index);
+            let mut planned = self.transformer.unseen_event(event, origin);
             loop {
                 match planned {
-                    Planned::Send { requests, then } => {
-                        self.send(&requests, &id);
-                        let Some(state) = then else { break };
-                        let answers = self.answers_to(requests.len());
-                        planned = self.transformer.next_step(state, &answers);
+                    Planned::Send {
+                        requests,
+                        then: Some(state),
+                    } => match self.look_up(&requests, &id) {
+                        Ok(answers) => planned = self.transformer.next_step(state, &answers),
+                        Err(judged) => {
+                            ended = Some(Refused::Answered(judged));
+                            break;
+                        }
+                    },
+                    Planned::Send { requests, .. } => {
+                        requests.iter().for_each(|request| self.send(request, &id));
+                        break;
                     }
                     Planned::Entry(entry) => {
                         entries.push((entry, id));
@@ -207,7 +246,9 @@ impl Run<'_> {
             let of_group = entries.extract_if(.., |(entry, _)| entry.group == group);
             let of_group = of_group.map(|(entry, _)| entry).collect();
             match self.transformer.batch(of_group) {
-                Planned::Send { requests, .. } => self.send(&requests, &id),
+                Planned::Send { requests, .. } => {
+                    requests.iter().for_each(|request| self.send(request, &id));
+                }
                 other => refused = Some(refusal(other)),
             }
         }
@@ -215,33 +256,60 @@ impl Run<'_> {
         let refused = refused.filter(|_| self.requests.is_empty());
         Outcome {
             requests: std::mem::take(&mut self.requests),
+            exact: std::mem::take(&mut self.exact),
             refused: ended.or(refused),
         }
     }
 
-    fn send(&mut self, requests: &[RequestPlan], id: &str) {
+    fn send(&mut self, request: &RequestPlan, id: &str) {
         let stamp = Stamp {
             message_id: id,
             now_unix_s: self.now_unix_s,
             token: Some(self.token),
         };
-        for request in requests {
-            let final_request = self.transformer.finish(request, stamp);
-            self.requests
-                .push(request_value(&request.body, &final_request));
-        }
+        let last = self.transformer.finish(request, stamp);
+        let plain = plain_body(&last);
+        self.exact.push(Exact::of(&request.body, &plain));
+        self.requests
+            .push(request_value(&request.body, &last, &plain));
     }
 
-    fn answers_to(&mut self, requests: usize) -> Vec<StepResponse> {
-        let (given, left) = self.answers.split_at(requests.min(self.answers.len()));
-        self.answers = left;
-        let mut answers = given.to_vec();
-        answers.resize_with(requests, || StepResponse {
+    /// The answers to an earlier step's requests; or, as delivery has it, what one of them comes to
+    /// that the next step does not want to see: it ends the attempt, what is behind it is not sent.
+    fn look_up(&mut self, requests: &[RequestPlan], id: &str) -> Result<Vec<StepResponse>, String> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            self.send(request, id);
+            let answer = self.next_answer();
+            if !self.transformer.step_accepts(answer.status) {
+                let (headers, body) = (&answer.headers, &answer.body);
+                let (status, now) = (answer.status, self.now_unix_s);
+                let judged = self.transformer.judge(status, headers, body, false, 1, now);
+                return Err(result_of(&judged));
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    fn next_answer(&mut self) -> StepResponse {
+        if let Some((first, left)) = self.answers.split_first() {
+            self.answers = left;
+            return first.clone();
+        }
+        StepResponse {
             status: 200,
             headers: Vec::new(),
             body: Bytes::from_static(b"{}"),
-        });
-        answers
+        }
+    }
+}
+
+/// Of one job: a definition has either steps or batches.
+fn result_of(judged: &Judged) -> String {
+    match judged_value(judged) {
+        Value::String(result) => result,
+        several => several.to_string(),
     }
 }
 
@@ -269,22 +337,26 @@ fn refusal(planned: Planned) -> Refused {
     }
 }
 
-/// A finished request as cases and `transform` show it.
-fn request_value(kind: &Body, request: &FinalRequest) -> Value {
-    let headers: Map<String, Value> = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    let plain = match request
+/// A finished request's body, before it was compressed.
+fn plain_body(request: &FinalRequest) -> Vec<u8> {
+    match request
         .headers
         .iter()
         .any(|(name, _)| name == "content-encoding")
     {
         true => gunzip(&request.body),
         false => request.body.to_vec(),
-    };
-    let text = String::from_utf8_lossy(&plain);
+    }
+}
+
+/// A finished request as cases show it.
+fn request_value(kind: &Body, request: &FinalRequest, plain: &[u8]) -> Value {
+    let headers: Map<String, Value> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .collect();
+    let text = String::from_utf8_lossy(plain);
     let parsed = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     let mut shown = Map::new();
     shown.insert("method".to_owned(), request.method.as_str().into());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use vrl::compiler::state::ExternalEnv;
 use vrl::compiler::{CompileConfig, Compiler, TypeState};
-use vrl::diagnostic::DiagnosticList;
+use vrl::diagnostic::{DiagnosticList, Label};
 use vrl::path::{OwnedTargetPath, OwnedValuePath};
 use vrl::value::Kind;
 use vrl::value::kind::{Collection, Field};
@@ -18,18 +18,22 @@ use vrl::value::kind::{Collection, Field};
 use crate::definition::settings::{SettingSpec, SettingType};
 use crate::error::{Error, line_of};
 use crate::limits::COMPILE_STACK_BYTES;
+use crate::marks;
 
 mod barrier;
 mod functions;
 pub(crate) mod guard;
 mod guarded;
+mod lines;
 mod own;
 pub(crate) mod scope;
 mod typed;
 mod vet;
 
 pub(crate) use guard::{Stop, run};
+use lines::Lines;
 pub(crate) use scope::Scope;
+use vet::Sees;
 pub use vet::vet;
 
 /// A program's part: what it sees, and what it may change.
@@ -54,9 +58,28 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Whether `.` itself is the event, as in filters and transforms.
-    fn sees_root(self) -> bool {
-        matches!(self, Self::Filter | Self::Key | Self::Transform)
+    /// The names of what it sees; none where `.` itself is the event, as in filters and transforms.
+    fn roots(self) -> &'static [&'static str] {
+        match self {
+            Self::Filter | Self::Key | Self::Transform => &[],
+            Self::Event => &[
+                scope::EVENT,
+                scope::EVENT_JSON,
+                scope::RECORD,
+                scope::SETTINGS,
+            ],
+            Self::Step => &[
+                scope::EVENT,
+                scope::EVENT_JSON,
+                scope::RECORD,
+                scope::SETTINGS,
+                scope::RESPONSES,
+                scope::STATE,
+            ],
+            Self::Batch => &[scope::ENTRIES, scope::FIRST, scope::GROUP, scope::SETTINGS],
+            Self::Response => &[scope::STATUS, scope::HEADERS, scope::BODY],
+            Self::Partial => &[scope::STATUS, scope::HEADERS, scope::BODY, scope::JOBS],
+        }
     }
 }
 
@@ -64,14 +87,16 @@ impl Role {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) vrl: vrl::compiler::Program,
+    /// Of its text, for errors at run time.
+    lines: Lines,
 }
 
 /// A program of a definition: its text, and the program once it is first needed.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: String,
-    /// The line of its file on which the text begins.
-    first_line: usize,
+    /// The line of its file on which the text begins; `None` where it is the whole file.
+    first_line: Option<usize>,
     /// With marks in place of `{{secret.x}}`.
     text: String,
     role: Role,
@@ -79,7 +104,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(path: String, first_line: usize, text: String, role: Role) -> Self {
+    pub(crate) fn new(path: String, first_line: Option<usize>, text: String, role: Role) -> Self {
         Self {
             path,
             first_line,
@@ -107,15 +132,25 @@ impl Source {
         let compiled = self.compiled.get_or_init(|| {
             compile(&self.text, self.role, settings)
                 .map(Arc::new)
-                .map_err(|fault| {
-                    let line = self.first_line + fault.line - 1;
-                    Error::Definition {
-                        place: format!("{}:{line}", self.path),
-                        problem: fault.problem,
-                    }
+                .map_err(|fault| Error::Definition {
+                    place: self.place(&fault, settings),
+                    problem: marks::show(&fault.problem, settings),
                 })
         });
         compiled.clone()
+    }
+
+    /// `event.vrl:2:7`. A text within another file is indented there as its author likes: of it only
+    /// the line is told.
+    fn place(&self, fault: &Fault, settings: &[SettingSpec]) -> String {
+        let Some(before) = self.first_line.map(|first| first - 1) else {
+            let line = self.text.lines().nth(fault.line - 1).unwrap_or_default();
+            let left: String = line.chars().take(fault.column - 1).collect();
+            // As its author wrote it: a mark is longer than most placeholders.
+            let column = marks::show(&left, settings).chars().count() + 1;
+            return format!("{}:{}:{column}", self.path, fault.line);
+        };
+        format!("{}:{}", self.path, before + fault.line)
     }
 }
 
@@ -178,19 +213,53 @@ pub fn check_ordering_key(text: &str) -> Result<(), Error> {
         .map_err(|fault| fault.of(Role::Key))
 }
 
-/// What is wrong with a source, and on which of its lines.
+/// What is wrong with a source, and where. Both numbers count from 1.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
     line: usize,
+    /// In characters.
+    column: usize,
     problem: String,
 }
 
+/// The longest code that is shown in an error.
+const SHOWN_CODE_BYTES_MAX: usize = 60;
+
 impl Fault {
-    fn new(line: usize, problem: impl Into<String>) -> Self {
+    /// Of a source as a whole.
+    fn whole(problem: impl Into<String>) -> Self {
         Self {
-            line,
+            line: 1,
+            column: 1,
             problem: problem.into(),
         }
+    }
+
+    /// At byte `at` of `text`.
+    fn at(text: &str, at: usize, problem: impl Into<String>) -> Self {
+        let before = text.get(..at).unwrap_or_default();
+        let begun = before.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: line_of(text, at),
+            column: begun.chars().count() + 1,
+            problem: problem.into(),
+        }
+    }
+
+    /// As VRL tells it: with the code that it is about, and what its labels say besides.
+    fn labelled(text: &str, message: &str, labels: &[Label]) -> Self {
+        let place = labels.iter().find(|label| label.primary).or(labels.first());
+        let mut told = message.to_owned();
+        if let Some(code) = place.and_then(|label| shown_code(text, label)) {
+            told.push_str(&format!(": `{code}`"));
+        }
+        for label in labels {
+            if !told.contains(&label.message) {
+                told.push_str(", ");
+                told.push_str(&label.message);
+            }
+        }
+        Self::at(text, place.map_or(0, |label| label.span.start()), told)
     }
 
     fn of(self, role: Role) -> Error {
@@ -208,13 +277,26 @@ impl Fault {
     }
 }
 
+/// What a label spans, where that is short and on one line.
+fn shown_code<'a>(text: &'a str, label: &Label) -> Option<&'a str> {
+    let code = text.get(label.span.start()..label.span.end())?;
+    // Of an assignment VRL spans what stands before its value.
+    let code = code.trim().trim_end_matches('=').trim_end();
+    let short = (1..=SHOWN_CODE_BYTES_MAX).contains(&code.len());
+    (short && !code.contains(['\n', '\r', '`'])).then_some(code)
+}
+
 /// Vets and compiles, on a thread of its own: parser and compiler recurse, and an overflow of the
 /// stack would take the process with it.
 fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, Fault> {
     vet::lexical(text)?;
     on_large_stack(|| {
         let tree = vet::parse(text)?;
-        vet::tree(text, &tree, role.sees_root())?;
+        let sees = match role.roots() {
+            [] => Sees::Root,
+            roots => Sees::Named { roots, settings },
+        };
+        vet::tree(text, &tree, sees)?;
         let state = TypeState {
             local: Default::default(),
             external: environment(role, settings, text),
@@ -224,9 +306,12 @@ fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, 
             .map_err(|problems| first_problem(text, problems))?;
         let program = result.program;
         if role == Role::Filter && !program.final_type_info().result.kind().contains_boolean() {
-            return Err(Fault::new(1, "a filter's value must be true or false"));
+            return Err(Fault::whole("a filter's value must be true or false"));
         }
-        Ok(Program { vrl: program })
+        Ok(Program {
+            vrl: program,
+            lines: Lines::of(text),
+        })
     })
 }
 
@@ -236,10 +321,9 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Re
             .name("compile".to_owned())
             .stack_size(COMPILE_STACK_BYTES)
             .spawn_scoped(scope, work)
-            .map_err(|problem| Fault::new(1, format!("no thread to compile on: {problem}")))?;
+            .map_err(|problem| Fault::whole(format!("no thread to compile on: {problem}")))?;
         thread.join().unwrap_or_else(|_| {
-            Err(Fault::new(
-                1,
+            Err(Fault::whole(
                 "the compiler failed on this program: write it differently",
             ))
         })
@@ -369,19 +453,23 @@ fn configuration(role: Role) -> CompileConfig {
     config
 }
 
+/// How VRL calls a function that there is not.
+const UNDEFINED_FUNCTION: &str = "call to undefined function";
+
 fn first_problem(text: &str, problems: DiagnosticList) -> Fault {
     let Some(problem) = problems.into_iter().find(|problem| problem.is_problem()) else {
-        return Fault::new(1, "does not compile");
+        return Fault::whole("does not compile");
     };
-    let labels = problem.labels();
-    let place = labels.iter().find(|label| label.primary).or(labels.first());
-    let line = place.map_or(1, |label| line_of(text, label.span.start()));
-    let mut told = problem.message().to_owned();
-    for label in labels.iter().filter(|label| !label.message.is_empty()) {
-        told.push_str(", ");
-        told.push_str(&label.message);
+    if problem.message() != UNDEFINED_FUNCTION {
+        return Fault::labelled(text, problem.message(), problem.labels());
     }
-    Fault::new(line, told)
+    // Its next of kin by letters is rarely what was meant: `mod` for `now`.
+    let named: Vec<Label> = problem.labels().iter().take(1).cloned().collect();
+    let mut fault = Fault::labelled(text, problem.message(), &named);
+    fault
+        .problem
+        .push_str("; docs/reference/destination.md lists the functions that programs may call");
+    fault
 }
 
 #[cfg(test)]

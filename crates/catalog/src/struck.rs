@@ -2,6 +2,7 @@
 //! and kept.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,23 +16,64 @@ use crate::finish::FinalRequest;
 /// Shorter texts are no secrets, and would be found everywhere.
 const SECRET_BYTES_MIN: usize = 4;
 
-/// A secret as a request may hold it, and an answer repeat it: as it is, and as URLs, forms, JSON and
-/// base64 write it. Longer ones first: one may hold another.
+/// A secret as a request may hold it, and an answer repeat it: as it is, and as URLs, forms, JSON (once,
+/// or where our body is quoted, twice; with or without `\u` escapes) and base64 write it. Longer ones
+/// first: one may hold another.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     if secret.len() < SECRET_BYTES_MIN {
         return Vec::new();
     }
-    let json = Value::from(secret).to_string();
+    let json = in_json(secret);
     let mut forms = vec![
         secret.to_owned(),
         encode::component(secret),
         url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
-        json.trim_matches('"').to_owned(),
+        ascii_only(&json),
+        in_json(&ascii_only(&json)),
+        in_json(&json),
+        json,
         BASE64.encode(secret),
     ];
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    forms.dedup();
+    longest_first(&mut forms);
     forms
+}
+
+/// The value of a header that holds a secret, as an answer may repeat it: whole, and without what
+/// stands before it, as `Basic `.
+pub(crate) fn header_forms(value: &str) -> Vec<String> {
+    let mut all = forms(value);
+    if let Some((_, secret)) = value.split_once(' ') {
+        all.extend(forms(secret));
+    }
+    longest_first(&mut all);
+    all
+}
+
+pub(crate) fn longest_first(forms: &mut Vec<String>) {
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+}
+
+/// As JSON writes it between quotes.
+fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    let inner = quoted.get(1..quoted.len().saturating_sub(1));
+    inner.unwrap_or_default().to_owned()
+}
+
+/// With `\u` escapes for what is not ASCII, as many services write JSON.
+fn ascii_only(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for unit in json.chars() {
+        if unit.is_ascii() {
+            out.push(unit);
+            continue;
+        }
+        for half in unit.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{half:04x}");
+        }
+    }
+    out
 }
 
 /// `text` without these.

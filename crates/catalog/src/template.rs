@@ -79,6 +79,14 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The whole of it, where it has no placeholder.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text with values and secrets in it, or `None` where one of them is not set.
     pub(crate) fn reveal(&self, settings: &CheckedSettings) -> Option<String> {
         let mut out = String::new();

@@ -101,6 +101,18 @@ impl TokenSource {
 }
 
 impl TokenGrant {
+    /// `text` without any of the destination's secrets: a service may repeat what it was sent.
+    fn strike(&self, text: &str, binding: &Binding, refresh_token: Option<&Secret>) -> String {
+        let secrets = binding.secrets.iter().flatten().chain(refresh_token);
+        let headers = self.secret_headers().flat_map(struck::header_forms);
+        let mut forms: Vec<String> = secrets
+            .flat_map(|secret| struck::forms(secret.reveal()))
+            .chain(headers)
+            .collect();
+        struck::longest_first(&mut forms);
+        struck::out_of(text.to_owned(), forms.iter().map(String::as_str))
+    }
+
     /// Judges the answer to [`TokenGrant::request`].
     pub(crate) fn judge(
         &self,
@@ -121,7 +133,7 @@ impl TokenGrant {
             let detail = format!("no token, {why}{colon}{said}");
             TokenRefused {
                 failure,
-                detail: strike(&detail, binding, answer.refresh_token),
+                detail: self.strike(&detail, binding, answer.refresh_token),
             }
         };
         if !(200..300).contains(&status) {
@@ -171,19 +183,15 @@ fn error_text(tree: &Value, status: u16, body: &[u8]) -> String {
         .iter()
         .filter_map(|name| string(tree, name))
         .collect();
-    let said = if !said.is_empty() || (200..300).contains(&status) {
+    let holds_token = ["access_token", REFRESH_TOKEN, "id_token"]
+        .iter()
+        .any(|name| tree.get(name).is_some());
+    let said = if !said.is_empty() || holds_token || (200..300).contains(&status) {
         said.join(": ")
     } else {
         String::from_utf8_lossy(body).trim().to_owned()
     };
     crate::error::shorten(&said, TOKEN_ERROR_BYTES_MAX).to_owned()
-}
-
-/// `text` without any of the destination's secrets: a service may repeat what it was sent.
-fn strike(text: &str, binding: &Binding, refresh_token: Option<&Secret>) -> String {
-    let secrets = binding.secrets.iter().flatten().chain(refresh_token);
-    let forms: Vec<String> = secrets.flat_map(|s| struck::forms(s.reveal())).collect();
-    struck::out_of(text.to_owned(), forms.iter().map(String::as_str))
 }
 
 fn string(tree: &Value, name: &str) -> Option<String> {

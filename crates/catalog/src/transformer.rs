@@ -12,11 +12,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use memchr::memmem;
 use model::registry::CheckedSettings;
-use model::{FilterReason, RejectReason};
+use model::{FilterReason, RejectReason, Secret};
 use vrl::compiler::runtime::Runtime;
 use vrl::value::Value;
 
-use crate::binding::Binding;
+use crate::binding::{Auth, Binding};
 use crate::definition::{Definition, Payload, Sender};
 use crate::error::Error;
 use crate::events::{self, Head};
@@ -83,6 +83,14 @@ impl Entry {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Whether an event's type is known to be one that there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    /// The log holds no others.
+    ByIngest,
+    Perhaps,
 }
 
 /// Where a look-up-then-write stands.
@@ -178,9 +186,16 @@ impl Transformer {
         &self.definition
     }
 
-    /// Plans one event. `has_integrations`: the log's flag; without it they are not looked for.
+    /// Plans one event of the log. `has_integrations`: the log's flag; without it they are not looked
+    /// for.
     pub fn event(&mut self, event: &Bytes, has_integrations: bool, origin: Origin<'_>) -> Planned {
-        self.try_event(event, has_integrations, origin)
+        self.try_event(event, has_integrations, Typed::ByIngest, origin)
+            .unwrap_or_else(Planned::from)
+    }
+
+    /// Plans one event that ingest has not seen: of it nothing is known.
+    pub(crate) fn unseen_event(&mut self, event: &Bytes, origin: Origin<'_>) -> Planned {
+        self.try_event(event, true, Typed::Perhaps, origin)
             .unwrap_or_else(Planned::from)
     }
 
@@ -188,6 +203,7 @@ impl Transformer {
         &mut self,
         event: &Bytes,
         has_integrations: bool,
+        typed: Typed,
         origin: Origin<'_>,
     ) -> Result<Planned, Refusal> {
         if has_integrations && events::switched_off(event, &self.destination_names) {
@@ -195,8 +211,12 @@ impl Transformer {
         }
         let untouched = self.filters.is_empty() && self.transform.is_none();
         let needs_tree = self.definition.needs_tree();
+        // Who takes all types need not read one that ingest has checked.
+        let checks_type = typed == Typed::Perhaps || self.definition.events.is_some();
         if untouched && !needs_tree {
-            self.check_type_of(event)?;
+            if checks_type {
+                self.check_type_of(event)?;
+            }
             return self.pass(|| Ok(event.clone()));
         }
         // Most events that are not wanted need no tree to say so; of those that are, it says so again.
@@ -207,8 +227,10 @@ impl Transformer {
             .map_err(|problem| Refusal::rejected(RejectReason::TransformFailed, problem))?;
         self.apply_filters(&mut tree)?;
         let changed = self.apply_transform(&mut tree)?;
-        let kind = tree.as_object().and_then(|members| members.get("type"));
-        self.check_type(kind.and_then(Value::to_str).unwrap_or_default())?;
+        if checks_type || changed {
+            let kind = tree.as_object().and_then(|members| members.get("type"));
+            self.check_type(kind.and_then(Value::to_str).unwrap_or_default())?;
+        }
         if !needs_tree {
             return self.pass(|| {
                 if changed {
@@ -239,11 +261,8 @@ impl Transformer {
         )
     }
 
-    /// Reads the type without building a tree, and only where the definition cares.
+    /// Reads the type without building a tree.
     fn check_type_of(&self, event: &[u8]) -> Result<(), Refusal> {
-        if self.definition.events.is_none() {
-            return Ok(());
-        }
         let head: Head<'_> = serde_json::from_slice(event).map_err(|problem| {
             Refusal::rejected(RejectReason::TransformFailed, problem.to_string())
         })?;
@@ -261,7 +280,7 @@ impl Transformer {
         for filter in &self.filters {
             match run(filter, &mut Scope::Root(tree), &mut self.runtime) {
                 Ok(Value::Boolean(true)) => {}
-                Ok(Value::Boolean(false)) | Err(Stop::Aborted(_)) => {
+                Ok(Value::Boolean(false)) | Err(Stop::Aborted { .. }) => {
                     return Err(Refusal::filtered(FilterReason::Filter));
                 }
                 Ok(other) => {
@@ -286,7 +305,7 @@ impl Transformer {
         };
         match run(transform, &mut Scope::Root(tree), &mut self.runtime) {
             Ok(_) => {}
-            Err(Stop::Aborted(message)) => {
+            Err(Stop::Aborted { message, .. }) => {
                 return Err(Refusal::Filtered(FilterReason::Transform, message));
             }
             Err(stop) => return Err(Refusal::stopped("transform", stop)),
@@ -471,19 +490,29 @@ impl Transformer {
             .map_err(|error| Refusal::rejected(RejectReason::TransformFailed, error.to_string()))
     }
 
-    /// An answer without the destination's secrets, which a service may repeat.
+    /// An answer without the destination's secrets and its token, which a service may repeat.
     #[must_use]
-    pub fn strike(&self, answer: Bytes) -> Bytes {
+    pub fn strike(&self, answer: Bytes, token: Option<&Secret>) -> Bytes {
+        if answer.is_empty() {
+            return answer;
+        }
         let forms = self.secret_forms.get_or_init(|| {
             let secrets = self.binding.secrets.iter().flatten();
-            secrets.flat_map(|s| struck::forms(s.reveal())).collect()
+            let auth = self.binding.auth.iter().filter_map(Auth::value);
+            let mut forms: Vec<String> = secrets
+                .flat_map(|secret| struck::forms(secret.reveal()))
+                .chain(auth.flat_map(|value| struck::header_forms(value.reveal())))
+                .collect();
+            struck::longest_first(&mut forms);
+            forms
         });
-        let holds = |form: &String| memmem::find(&answer, form.as_bytes()).is_some();
-        if !forms.iter().any(holds) {
+        let token = token.map_or_else(Vec::new, |token| struck::forms(token.reveal()));
+        let all = || token.iter().chain(forms).map(String::as_str);
+        if !all().any(|form| memmem::find(&answer, form.as_bytes()).is_some()) {
             return answer;
         }
         let text = String::from_utf8_lossy(&answer).into_owned();
-        struck::out_of(text, forms.iter().map(String::as_str)).into()
+        struck::out_of(text, all()).into()
     }
 
     /// Judges the answer, received at `now_unix_s`, to a request that carried `jobs` jobs. `cut_off`:
@@ -552,8 +581,16 @@ impl Refusal {
             Stop::Limit(limit) => {
                 Self::rejected(RejectReason::TransformLimit, format!("{what}: {limit}"))
             }
-            Stop::Failed(problem) | Stop::Aborted(problem) => {
+            Stop::Failed(problem) => {
                 Self::rejected(RejectReason::TransformFailed, format!("{what}: {problem}"))
+            }
+            Stop::Aborted { line, message } => {
+                let why = match message.as_str() {
+                    "" => String::new(),
+                    message => format!(": {message}"),
+                };
+                let told = format!("{what}: line {line}: aborted{why}");
+                Self::rejected(RejectReason::TransformFailed, told)
             }
         }
     }

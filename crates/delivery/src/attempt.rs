@@ -485,7 +485,8 @@ impl Runner {
                 report.result = Some(AttemptResult::Status(answer.status));
                 report.status = Some(answer.status);
                 // Before it is cut: half a secret is not found.
-                let body = self.transformer.borrow().strike(answer.body.clone());
+                let token = token.as_deref().map(|held| &held.value);
+                let body = self.transformer.borrow().strike(answer.body.clone(), token);
                 report.response = head(&body, self.response_bytes_kept);
                 Ok(Answer::of(answer))
             }

@@ -13,11 +13,16 @@ pub enum Error {
     Thread(io::Error),
     #[error("there is no connection {0:?}; `fairlane lanes` lists them")]
     NoSuchConnection(String),
-    #[error("nothing to replay: {from} is not below {to}")]
+    #[error(
+        "nothing to replay: {from} is not below {to} (0 is the oldest that is kept, \"start\" where \
+         the connection began)"
+    )]
     EmptyRange {
         from: model::Offset,
         to: model::Offset,
     },
+    #[error("{0} replays are running already: wait until some are done, or cancel them")]
+    TooManyReplays(usize),
     #[error("{0}")]
     Trial(String),
     #[error("the store: {0}")]

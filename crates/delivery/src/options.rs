@@ -69,6 +69,8 @@ pub struct Options {
     pub sample_delivered_ms: u64,
     /// How often settled segments of the log are looked for. Default: 60,000.
     pub retention_interval_ms: u64,
+    /// Replays at once; one more is refused. Default: 1,000.
+    pub replays_running_max: usize,
     /// The log's age limit, to warn before it removes what is not delivered.
     pub retention_age_ms: u64,
     /// How long a shutdown waits for attempts under way. Default: 25,000: less than the 30 s after
@@ -111,6 +113,7 @@ impl Default for Options {
             sample_failed_ms: 1_000,
             sample_delivered_ms: 60_000,
             retention_interval_ms: 60_000,
+            replays_running_max: 1_000,
             retention_age_ms: 7 * 24 * 3_600 * 1_000,
             drain_timeout_ms: 25_000,
             egress: EgressPolicy::default(),

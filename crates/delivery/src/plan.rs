@@ -211,6 +211,9 @@ impl Policies {
 fn definition(destination: &Destination, catalog: &Catalog) -> Result<Arc<Definition>, String> {
     let id = &destination.definition;
     let Some(definition) = catalog.get(id) else {
+        if let Some(refusal) = catalog.refusal(id) {
+            return Err(refusal.to_string());
+        }
         let hint = catalog
             .suggest(id)
             .map(|id| format!("; did you mean {id:?}?"));

@@ -44,6 +44,7 @@ impl Row {
 }
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    run::check_only(args.only.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -115,3 +116,6 @@ pub fn count(events: u64) -> f64 {
 
 /// The longest that a phase may take after its load has ended, until all is delivered.
 pub const DRAIN_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

@@ -351,7 +351,12 @@ pub struct BenchArgs {
     /// How long each measurement lasts.
     #[arg(long = "for", value_parser = duration, default_value = "10s", value_name = "TIME")]
     pub run_for: Duration,
-    /// Only measurements whose name holds this text.
+    /// Only measurements whose name holds this text: "ingest, single", "ingest, batches of 100",
+    /// "end to end, single", "end to end, batches of 100 in", "delivery only",
+    /// "nine of ten, all healthy", "nine of ten, the tenth hangs",
+    /// "architectures: one shared queue", "architectures: a queue for each destination",
+    /// "architectures: lanes", "over 10 lanes", "over 100 lanes", "over 1,000 lanes",
+    /// "over 10,000 lanes", "idle lanes", "backlog".
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
     /// Bytes of one event.

@@ -60,6 +60,8 @@ pub struct Config {
     pub connections: Vec<ConnectionEntry>,
     /// Filters and transforms of their own files, as their paths are written.
     pub program_files: BTreeSet<PathBuf>,
+    /// Where the limits of `[delivery]` stand that only definitions can say to be wrong.
+    pub delivery_lines: BTreeMap<&'static str, usize>,
 }
 
 /// The process's variables, or what a test says they are.
@@ -134,6 +136,7 @@ impl File {
             secrets,
             overrides,
             read_program: &|_: &Path| Ok(String::new()),
+            path: &self.path,
         };
         let mut data_dir = ServerSection::default().data_dir;
         let mut section = inputs.unchecked_section("server", &self.root, &mut found);
@@ -180,6 +183,7 @@ impl File {
             secrets,
             overrides,
             read_program,
+            path: &self.path,
         };
         reader::check_tables(&self.root, &mut found);
         let mut config = Config::default();
@@ -193,9 +197,9 @@ impl File {
         config
             .ingest
             .read(&mut inputs.section("ingest", root, &mut found));
-        config
-            .delivery
-            .read(&mut inputs.section("delivery", root, &mut found));
+        let mut delivery = inputs.section("delivery", root, &mut found);
+        config.delivery.read(&mut delivery);
+        config.delivery_lines = delivery.lines(&["window_jobs_max", "window_bytes_max"]);
         config
             .catalog
             .read(&mut inputs.section("catalog", root, &mut found));

@@ -7,12 +7,12 @@ use admin::control::DeadLetterFilter as ApiFilter;
 use admin::control::{
     Answer, AttemptView, Control, ControlError, DeadLetterDetail, DeadLetterQuery,
     DeadLetterSummary, DeadLetterTotals, DestinationStatus, HistogramSnapshot, IngestSnapshot,
-    LaneDetail, LaneTally, LogStatus, MetricsSnapshot, Redelivery, ReloadReport, ReplayRequest,
-    ReplayStatus, Selection, Status, StoreStatus,
+    LaneDetail, LaneTally, LogStatus, MetricsSnapshot, MinuteView, Redelivery, ReloadReport,
+    ReplayRequest, ReplayStatus, Selection, Status, StoreStatus,
 };
 use ingest::{Cut, Discard, Ingest};
 use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
-use model::{ConnectionId, Destination};
+use model::{ConnectionId, Destination, UnixMillis};
 use store::{DeadLetterCount, DeadLetterFilter, DeadLetterSelection, DeadLetterState};
 
 use crate::serve::{Parts, now};
@@ -155,6 +155,9 @@ impl Steering {
     }
 }
 
+/// How far back a lane's minutes are shown.
+const MINUTES_SHOWN_MS: u64 = 3_600_000;
+
 fn no_such_connection(name: &str) -> ControlError {
     ControlError::NotFound(format!(
         "there is no connection {name:?}: `fairlane lanes` lists them"
@@ -181,6 +184,7 @@ fn of_delivery(error: delivery::Error) -> ControlError {
     match error {
         delivery::Error::NoSuchConnection(name) => no_such_connection(&name),
         delivery::Error::EmptyRange { .. } => ControlError::Invalid(error.to_string()),
+        delivery::Error::TooManyReplays(_) => ControlError::Conflict(error.to_string()),
         delivery::Error::Ended => ControlError::Unavailable("Fairlane is stopping".to_owned()),
         other => ControlError::Internal(other.to_string()),
     }
@@ -192,7 +196,7 @@ fn text(bytes: &[u8]) -> String {
 
 impl Control for Steering {
     fn ready(&self) -> Result<(), String> {
-        Ok(())
+        self.ingest.ready().map_err(str::to_owned)
     }
 
     fn status(&self) -> Answer<'_, Status> {
@@ -203,7 +207,7 @@ impl Control for Steering {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at,
                 uptime_ms: now().0.saturating_sub(started_at.0),
-                ready: true,
+                ready: self.ingest.ready().is_ok(),
                 not_ready: None,
                 reload_error: self.reload_error(),
                 balance: self.parts.balance(&lanes),
@@ -223,7 +227,20 @@ impl Control for Steering {
             let lane = self.parts.delivery.lane(connection).await;
             let lane = lane.ok_or_else(|| no_such_connection(connection))?;
             let id = lane.lane;
-            let samples = self.look(move |parts| parts.store.samples(id)).await?;
+            let since = UnixMillis(now().0.saturating_sub(MINUTES_SHOWN_MS));
+            let looked = self.look(move |parts| {
+                let minutes = parts.store.minutes(id, since)?;
+                Ok((parts.store.samples(id)?, minutes))
+            });
+            let (samples, minutes) = looked.await?;
+            let minutes = minutes.into_iter().map(|minute| MinuteView {
+                at: minute.minute,
+                delivered: minute.delivered,
+                rejected: minute.rejected,
+                filtered: minute.filtered,
+                expired: minute.expired,
+                attempts_failed: minute.attempts_failed,
+            });
             let samples = samples.into_iter().map(|sample| AttemptView {
                 at: sample.at,
                 offset: sample.offset,
@@ -237,6 +254,7 @@ impl Control for Steering {
             Ok(LaneDetail {
                 lane,
                 samples: samples.collect(),
+                minutes: minutes.collect(),
             })
         })
     }

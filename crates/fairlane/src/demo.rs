@@ -60,11 +60,13 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     settle(&app, sent).await;
     board.draw_last(&app, sent).await;
     let sheet = board::balance_sheet(&app, &receivers).await;
-    app.stop().await;
     if args.json {
         println!("{sheet:#}");
     } else {
         println!("{}", board::render_sheet(&sheet));
+    }
+    app.stop().await;
+    if shown {
         println!("{}", farewell(&dir, temporary));
     }
     if temporary {
@@ -191,7 +193,8 @@ fn configuration(receivers: &[Receiver]) -> String {
     let mut text = format!(
         "# Written by `fairlane demo`. examples/fairlane.toml explains every key.\n\
          [server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n\
-         [delivery]\n# The demo's destinations are on this machine.\negress_allow = [\"127.0.0.0/8\"]\n\n\
+         [delivery]\n# The demo's destinations are on this machine.\negress_allow = [\"127.0.0.0/8\"]\n\
+         # The one that hangs would hold up the end for as long.\ndrain_timeout = \"1s\"\n\n\
          [[sources]]\nname = \"shop\"\nwrite_key = \"{WRITE_KEY}\"\n"
     );
     for receiver in receivers {
@@ -238,3 +241,6 @@ fn farewell(dir: &Path, temporary: bool) -> String {
          docs/quickstart.md       your own source and destination\n  fairlane serve --help\n{again}"
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,8 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 fn start_logging(cli: &Cli) {
     let quiet = matches!(cli.command, Command::Demo(_)) && cli.log == "info";
     let filter = if quiet { "error" } else { cli.log.as_str() };
+    // What the watcher says of its own descriptors is nothing for an operator.
+    let filter = format!("notify=error,{filter}");
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,7 +1,7 @@
 //! Hot reload: a changed configuration, program or overlay takes effect by itself, after it was
 //! checked; a bad one changes nothing and is said to be bad, with its line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -18,7 +18,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use crate::config::File;
-use crate::serve::{Parts, load, registry_of};
+use crate::serve::{Moment, Parts, load, registry_of};
 
 /// Editors write a file in several steps: wait until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -171,6 +171,7 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
                 added = ?report.connections_added,
                 changed = ?report.connections_changed,
                 removed = ?report.connections_removed,
+                definitions = ?report.definitions_changed,
                 restart_needed = ?report.restart_needed,
                 "the configuration was reloaded"
             ),
@@ -206,7 +207,9 @@ fn kept(catalog: &Catalog) -> Option<String> {
 async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let started_with = parts.config.lock().await;
     let file = File::read(&parts.config_path)?;
-    let (config, catalog) = load(&file, Some(&parts.store), Some(&parts.catalog.load()))?;
+    let in_force = parts.catalog.load_full();
+    let moment = Moment::Reload(&in_force);
+    let (config, catalog) = load(&file, Some(&parts.store), moment)?;
     drop(file);
     let registry = Arc::new(registry_of(&config, &parts.store)?);
     let old = parts.registry.load_full();
@@ -225,6 +228,7 @@ async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {
         .into_iter()
         .map(str::to_owned)
         .collect();
+    report.definitions_changed = changed(&in_force, &catalog);
     tell_given_up(parts, &report.connections_removed).await;
     // The lanes first: an event of a new source must find its lanes when it is accepted.
     let before = parts.catalog.swap(Arc::new(catalog));
@@ -258,6 +262,16 @@ async fn tell_given_up(parts: &Parts, removed: &[String]) {
             );
         }
     }
+}
+
+/// The ids of definitions that came, went, or do something else now.
+fn changed(old: &Catalog, new: &Catalog) -> Vec<String> {
+    let ids: BTreeSet<&str> = old.ids().chain(new.ids()).collect();
+    let differs = |id: &&str| match (old.get(id), new.get(id)) {
+        (Some(old), Some(new)) => !old.does_the_same(&new),
+        (old, new) => old.is_some() != new.is_some(),
+    };
+    ids.into_iter().filter(differs).map(str::to_owned).collect()
 }
 
 fn compare(old: &Registry, new: &Registry) -> ReloadReport {

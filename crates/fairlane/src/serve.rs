@@ -34,6 +34,7 @@ use self::descriptors::Shares;
 use self::options::existing_store;
 pub use self::options::{open_store, registry as registry_of};
 pub use self::signals::StopSignals;
+pub use self::vetting::Moment;
 use self::vetting::vet;
 use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
@@ -128,7 +129,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
 
 fn checked(path: &Path) -> anyhow::Result<Config> {
     let file = File::read(path)?;
-    let (config, _) = load(&file, existing_store(&file)?.as_ref(), None)?;
+    let (config, _) = load(&file, existing_store(&file)?.as_ref(), Moment::Check)?;
     Ok(config)
 }
 
@@ -149,23 +150,27 @@ fn problems_of(error: &anyhow::Error) -> Vec<serde_json::Value> {
 }
 
 /// Reads the configuration with the secrets that the store holds, and the catalog that it names,
-/// and holds one against the other. `before`: the catalog in force, for definitions that have become
-/// bad.
+/// and holds one against the other.
 ///
 /// # Errors
 /// Everything that is wrong with them.
 pub fn load(
     file: &File,
     store: Option<&Store>,
-    before: Option<&Catalog>,
+    moment: Moment<'_>,
 ) -> anyhow::Result<(Config, Catalog)> {
     let secret = |name: &str| store?.get_secret(name).ok().flatten();
     let config = file.config(&process_environment(), &secret)?;
     let mut catalog = load_catalog(file.path(), &config)?;
-    vet(file.path(), &config, &mut catalog, before, &apart::vet)?;
+    vet(file.path(), &config, &mut catalog, moment, &apart::vet)?;
     for (id, error) in catalog.refused() {
+        let used = config.destinations.iter().any(|one| one.definition == id);
         if catalog.get(id).is_some() {
             tracing::error!("definition {id} is refused, its last good version stays: {error}");
+        } else if used {
+            tracing::error!(
+                "definition {id} is refused, its destinations' lanes are held: {error}"
+            );
         } else {
             tracing::warn!("no destination uses definition {id}, which is refused: {error}");
         }
@@ -197,7 +202,7 @@ impl App {
         // Nothing is made for a configuration that is wrong.
         let file = File::read(config_path)?;
         let store = existing_store(&file)?;
-        let (config, catalog) = load(&file, store.as_ref(), None)?;
+        let (config, catalog) = load(&file, store.as_ref(), Moment::Start)?;
         let store = store.map_or_else(|| open_store(&file), Ok)?;
         allocator::give_back_at_once();
         drop(file); // a large one takes more memory than all that follows
@@ -211,7 +216,7 @@ impl App {
         options::report_recovery(&opened.recovery);
         let log = opened.log;
         let shares = Shares::claim();
-        shares.report(config.ingest.connections_max);
+        shares.report(config.ingest.connections_max, config.delivery.in_flight_max);
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let delivery = delivery::start(
             options::delivery(config_path, &config, shares),

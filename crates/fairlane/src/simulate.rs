@@ -12,6 +12,7 @@ mod expect;
 mod figures;
 mod file;
 mod keys;
+mod limits;
 mod report;
 mod seeds;
 
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use scheduler::simulation::{Scenario, Violation};
 
 use crate::cli::SimulateArgs;
 use file::Plan;
@@ -26,8 +28,14 @@ use report::{Run, Took};
 
 pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     if args.invariants {
-        let scenario = scheduler::simulation::Scenario::random;
-        return seeds::run(args.seed.unwrap_or(0), args.seeds, &scenario, &|_, _| ());
+        let first = args.seed.unwrap_or(0);
+        return seeds::run(
+            first,
+            args.seeds,
+            &Scenario::random,
+            &|_, _| (),
+            &|seed, why| anyhow::anyhow!("seed {seed} breaks a promise {why}"),
+        );
     }
     let file = args
         .file
@@ -70,12 +78,30 @@ fn once(plan: Plan, seed: u64, scale: u64) -> anyhow::Result<Run> {
     let built = build::build(&plan, seed, scale);
     let (began, core) = (Instant::now(), on_core());
     let report = scheduler::simulation::run(&built.scenario)
-        .with_context(|| format!("seed {seed} breaks a promise of the scheduler: report this"))?;
+        .map_err(|violation| why_broken(&plan, seed, &violation))?;
     let took = Took {
         wall: began.elapsed(),
         core: on_core() - core,
     };
     Ok(Run::new(plan, scale, seed, built, report, took))
+}
+
+/// What a violation is to whoever wrote the scenario: not all is settled at the end of `settle_max`
+/// where that is too short for it, and that is no fault of the scheduler.
+fn why_broken(plan: &Plan, seed: u64, violation: &Violation) -> anyhow::Error {
+    let end_us = plan.duration_us.saturating_add(plan.settle_us_max);
+    let over = violation.at_us > end_us && violation.what.contains("still unsettled");
+    if !over {
+        return anyhow::anyhow!(
+            "seed {seed} breaks a promise of the scheduler: report this: {violation}"
+        );
+    }
+    let settle_max = keys::show_us(plan.settle_us_max);
+    let (left, _) = violation.what.split_once(':').unwrap_or_default();
+    anyhow::anyhow!(
+        "seed {seed}: settle_max ({settle_max}) ended before all was settled ({left}): raise it, or \
+         let the faults end sooner"
+    )
 }
 
 /// Time that this thread has had a core, where the system says so: other work on the machine does
@@ -105,7 +131,8 @@ fn many(plan: &Plan, first: u64, args: &SimulateArgs) -> anyhow::Result<()> {
             println!("seed {seed}: BROKEN  {cohort}: {}", verdict.text);
         }
     };
-    seeds::run(first, args.seeds, &scenario, &each)?;
+    let why = |seed, violation| why_broken(plan, seed, &violation);
+    seeds::run(first, args.seeds, &scenario, &each, &why)?;
     let broken = broken.into_inner();
     anyhow::ensure!(
         broken == 0,

@@ -138,9 +138,7 @@ impl Handler<'_> {
     }
 
     fn ready(&self) -> Result<Answer, Refusal> {
-        let now = micros(self.shared.started.elapsed());
-        let is_full = now < self.shared.full_until_us.load(Relaxed);
-        if self.shared.ready.load(Relaxed) && !is_full {
+        if self.shared.is_ready() {
             Ok(answer::json(
                 StatusCode::OK,
                 Bytes::from_static(br#"{"status":"ready"}"#),
@@ -429,6 +427,14 @@ impl Handler<'_> {
 }
 
 impl Shared {
+    pub(crate) fn is_full(&self) -> bool {
+        micros(self.started.elapsed()) < self.full_until_us.load(Relaxed)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed) && !self.is_full()
+    }
+
     /// 1 to 5 seconds, evenly spread: those who were refused together must not return together.
     fn retry_s(&self) -> u64 {
         1 + self.refused.fetch_add(1, Relaxed) % 5

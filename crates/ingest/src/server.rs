@@ -153,6 +153,19 @@ impl Ingest {
         self.inner.shared.in_flight.bytes()
     }
 
+    /// Why `/ready` says no, if it does.
+    ///
+    /// # Errors
+    /// In words for a person.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        let shared = &self.inner.shared;
+        match (shared.is_full(), shared.is_ready()) {
+            (true, _) => Err("the event log is full: make room, or raise retention_bytes_max"),
+            (false, false) => Err("Fairlane is starting or stopping"),
+            (false, true) => Ok(()),
+        }
+    }
+
     /// What `/ready` answers. Events are accepted either way.
     pub fn set_ready(&self, ready: bool) {
         self.inner.shared.ready.store(ready, Relaxed);

@@ -143,6 +143,16 @@ pub enum LaneState {
 }
 
 impl LaneState {
+    /// What [`LaneState::as_str`] says of each.
+    pub const NAMES: [&str; 6] = [
+        "active",
+        "throttled",
+        "open",
+        "half_open",
+        "held",
+        "disabled",
+    ];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -129,6 +129,7 @@ impl Control for Fake {
         let lane = self.known(connection).map(|lane| LaneDetail {
             lane,
             samples: Vec::new(),
+            minutes: Vec::new(),
         });
         self.note(format!("lane {connection}"), lane)
     }

@@ -5,10 +5,10 @@ use axum::extract::{Query, Request};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use model::lane::LaneStatus;
-use model::{Offset, RejectReason, UnixMillis};
+use model::{LaneState, Offset, RejectReason, UnixMillis};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{App, Endpoint};
 use crate::control::{
@@ -91,6 +91,12 @@ async fn lanes(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let mut lanes = app.control.lanes().await;
     let total = lanes.len();
     if let Some(state) = &params.state {
+        if !LaneState::NAMES.contains(&state.as_str()) {
+            return Err(Refusal::invalid(format!(
+                "there is no state {state:?}: use one of {}",
+                LaneState::NAMES.join(", ")
+            )));
+        }
         lanes.retain(|lane| lane.state.as_str() == state);
     }
     if let Some(after) = &params.after {
@@ -223,13 +229,8 @@ struct ReplayBody {
     rate_limit_per_s: Option<u32>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PointBody {
-    Offset(u64),
-    /// A time, or `start`.
-    Text(String),
-}
+/// An offset, a time, or `start`.
+type PointBody = Value;
 
 async fn replay(app: &App, request: Request) -> Result<Response, Refusal> {
     let body: ReplayBody = body(app, request).await?;
@@ -267,16 +268,17 @@ async fn replay(app: &App, request: Request) -> Result<Response, Refusal> {
 }
 
 fn point(name: &str, body: &PointBody) -> Result<LogPoint, Refusal> {
-    match body {
-        PointBody::Offset(offset) => Ok(LogPoint::Offset(Offset(*offset))),
-        PointBody::Text(text) if text == "start" => Ok(LogPoint::Start),
-        PointBody::Text(text) => parse_time(text).map(LogPoint::Time).ok_or_else(|| {
-            Refusal::invalid(format!(
-                "{name:?} is neither an offset, such as 1200, nor a time, such as \
-                 \"2026-01-31T09:00:00Z\", nor \"start\""
-            ))
-        }),
-    }
+    let point = match (body.as_u64(), body.as_str()) {
+        (Some(offset), _) => Some(LogPoint::Offset(Offset(offset))),
+        (None, Some("start")) => Some(LogPoint::Start),
+        (None, text) => text.and_then(parse_time).map(LogPoint::Time),
+    };
+    point.ok_or_else(|| {
+        Refusal::invalid(format!(
+            "{name:?} is neither an offset, such as 1200, nor a time, such as \
+             \"2026-01-31T09:00:00Z\", nor \"start\""
+        ))
+    })
 }
 
 fn time(name: &str, text: Option<&str>) -> Result<Option<UnixMillis>, Refusal> {

@@ -65,6 +65,16 @@ impl Case {
         self.requests.is_some() && (self.event.is_some() || self.events.is_some())
     }
 
+    /// Whether it has events, and says nothing yet of what comes of them.
+    pub(super) fn is_unblessed(&self) -> bool {
+        let said = [&self.filtered, &self.rejected]
+            .into_iter()
+            .any(Option::is_some)
+            || self.requests.is_some()
+            || self.result.is_some();
+        !said && (self.event.is_some() || self.events.is_some())
+    }
+
     pub(super) fn events(&self) -> Result<Vec<Bytes>, String> {
         match (&self.event, &self.events) {
             (Some(event), None) => Ok(vec![json::compact(event.get()).into()]),
@@ -97,21 +107,23 @@ impl Case {
             (Some(why), None, None) => Some(Refused::Filtered(why.clone())),
             (None, Some(why), None) => Some(Refused::Rejected(why.clone())),
             (None, None, None) if sends => None,
+            (None, None, Some(Value::String(result))) if sends => {
+                Some(Refused::Answered(result.clone()))
+            }
             (None, None, Some(result)) if !sends => return Ok(Came::Result(result.clone())),
             _ => {
                 return Err(
                     "a case expects requests, filtered or rejected (with the requests of \
-                            earlier steps, if they sent some), or result; run `fairlane \
-                            destination test --bless` to fill it in"
+                            earlier steps, if they sent some; result beside them, where an answer \
+                            ended the attempt), or result; run `fairlane destination test --bless` \
+                            to fill it in"
                         .to_owned(),
                 );
             }
         };
         let requests = self.requests.as_ref().map(|raw| read("requests", raw));
-        Ok(Came::Events(Outcome {
-            requests: requests.transpose()?.unwrap_or_default(),
-            refused,
-        }))
+        let requests = requests.transpose()?.unwrap_or_default();
+        Ok(Came::Events(Outcome::of(requests, refused)))
     }
 
     /// Takes what came as what is expected. A request keeps the list of headers that its
@@ -138,6 +150,9 @@ impl Case {
                     None => {}
                     Some(Refused::Filtered(why)) => self.filtered = Some(why.clone()),
                     Some(Refused::Rejected(why)) => self.rejected = Some(why.clone()),
+                    Some(Refused::Answered(result)) => {
+                        self.result = Some(result.as_str().into());
+                    }
                 }
             }
             Came::Result(result) => self.result = Some(result.clone()),

@@ -66,6 +66,19 @@ pub fn event_cases(definition: &Definition) -> Result<Vec<EventCase>, Error> {
     Ok(found)
 }
 
+/// The names of cases with events that do not say yet what comes of them: [`event_cases`] has none of
+/// these.
+#[must_use]
+pub fn unblessed_cases(definition: &Definition) -> Vec<String> {
+    let parsed = definition.cases.iter();
+    let parsed = parsed.filter_map(|file| CaseFileText::parse(&file.text).ok());
+    let names = |file: CaseFileText| -> Vec<String> {
+        let cases = file.cases().iter().filter(|case| case.is_unblessed());
+        cases.map(|case| case.name.clone()).collect()
+    };
+    parsed.flat_map(names).collect()
+}
+
 /// Writes what was recorded into `cases/recorded.json` under `dir` (the definition's folder); cases
 /// there of the same names are replaced. Returns the names that were written.
 ///
@@ -122,7 +135,7 @@ fn cases_of(definition: &Arc<Definition>, recording: &Recording) -> Result<Vec<V
     let token = Secret::new(TOKEN);
     let (events, answers) = (&case.events, &recording.answers);
     let outcome = play(&mut transformer, events, answers, NOW_UNIX_S, &token);
-    // An answer that ended the attempt early leaves requests that were never made.
+    // A request that was sent again with another token has one answer more than its case.
     if !answers.is_empty() && outcome.requests.len() == answers.len() {
         let mut whole = base(format!("recorded: {}", case.name), case);
         let events = events.iter().map(|event| {

@@ -217,7 +217,7 @@ fn definition(case: &str) -> Arc<Definition> {
 
 #[test]
 fn a_case_that_differs_says_how() {
-    let same = r#"{"name":"n","settings":{"key":"k"},"event":{"messageId":"m"},
+    let same = r#"{"name":"n","settings":{"key":"k"},"event":{"type":"track","messageId":"m"},
         "requests":[{"method":"POST","url":"https://api.example.com/e",
             "headers":{"authorization":"Bearer k"},"body":{"id":"m"}}]}"#;
     assert_eq!(run_cases(&definition(same))[0].failure, None);
@@ -238,6 +238,21 @@ fn a_case_that_differs_says_how() {
 }
 
 #[test]
+fn a_definition_without_a_case_has_failed() {
+    let none = [("destination.toml", TOML), ("event.vrl", PROGRAM)];
+    let none = Definition::load(folder("fixture", &none)).unwrap();
+    for definition in [Arc::new(none), definition("[]")] {
+        let reports = run_cases(&definition);
+        let told = reports[0].failure.as_ref().unwrap();
+        assert!(told.starts_with("there is no recorded case"), "{told}");
+        assert_eq!((reports.len(), reports[0].name.as_str()), (1, "(no case)"));
+    }
+    let unsaid = definition(r#"{"name":"n","settings":{"key":"k"},"event":{"type":"track"}}"#);
+    assert_eq!(unblessed_cases(&unsaid), ["n"]);
+    assert!(unblessed_cases(&definition(r#"{"name":"n","event":{},"filtered":"x"}"#)).is_empty());
+}
+
+#[test]
 fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("fixture");
@@ -247,7 +262,7 @@ fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
     let case = r#"{
   "name": "n",
   "settings": {"key": "k"},
-  "event": {"zebra": 1, "messageId": "m", "apple": "kept \" in order"}
+  "event": {"zebra": 1, "type": "track", "messageId": "m", "apple": "kept \" in order"}
 }"#;
     fs::write(dir.join("cases/a.json"), case).unwrap();
 
@@ -262,7 +277,9 @@ fn bless_writes_what_came_and_keeps_what_the_author_wrote() {
     assert_eq!(changed[0].after["requests"][0]["body"]["id"], "m");
     assert_eq!(run_cases(&load())[0].failure, None);
     let written = fs::read_to_string(dir.join("cases/a.json")).unwrap();
-    assert!(written.contains(r#"{"zebra": 1, "messageId": "m", "apple": "kept \" in order"}"#));
+    assert!(written.contains(
+        r#"{"zebra": 1, "type": "track", "messageId": "m", "apple": "kept \" in order"}"#
+    ));
     assert_eq!(
         bless(&load(), &dir).unwrap(),
         [],

@@ -15,7 +15,9 @@ use super::settings::{SettingSpec, SettingType, nearest};
 use super::{
     BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule, Sender,
 };
+use crate::binding::check_host;
 use crate::error::{Error, line_of};
+use crate::events::EVENT_TYPES;
 use crate::marks;
 use crate::program::{ProgramCache, Role, Source};
 use crate::request::header_name;
@@ -23,7 +25,6 @@ use crate::template::Template;
 
 pub(super) mod auth;
 
-const EVENT_TYPES: [&str; 6] = ["track", "identify", "page", "screen", "group", "alias"];
 const HOUR_MS: u64 = 3_600_000;
 
 /// A definition's files, from the binary or from a directory.
@@ -272,7 +273,7 @@ impl Loader<'_> {
         let hosts = raw
             .hosts
             .iter()
-            .map(|host| self.template(&host.span(), host.get_ref()))
+            .map(|host| self.host(raw.sender, host))
             .collect::<Result<_, _>>()?;
         self.check_tokens(&raw.auth.0)?;
         let auth = raw
@@ -410,6 +411,16 @@ impl Loader<'_> {
         Err(self.error(&rate.span(), "rate_limit_per_s must be more than 0"))
     }
 
+    /// What settings make of a host is looked at when they are known, see `Binding`.
+    fn host(&self, sender: Sender, host: &Spanned<String>) -> Result<Template, Error> {
+        let template = self.template(&host.span(), host.get_ref())?;
+        if let Some(text) = template.literal().filter(|_| sender != Sender::Blackhole) {
+            check_host(text, sender)
+                .map_err(|problem| self.error(&host.span(), format!("hosts: {problem}")))?;
+        }
+        Ok(template)
+    }
+
     fn template(&self, span: &Range<usize>, text: &str) -> Result<Template, Error> {
         Template::parse(text, self.settings).map_err(|problem| self.error(span, problem))
     }
@@ -518,13 +529,13 @@ impl Loader<'_> {
                     problem,
                 }
             })?;
-        Ok(Source::new(path, 1, marked, role))
+        Ok(Source::new(path, None, marked, role))
     }
 
     fn inline(&self, source: &Spanned<String>, role: Role) -> Source {
         let line = line_of(self.text, source.span().start);
         let path = format!("{}/destination.toml", self.folder.place);
-        Source::new(path, line, source.get_ref().clone(), role)
+        Source::new(path, Some(line), source.get_ref().clone(), role)
     }
 
     fn responses(&self, raw: &RawDefinition) -> Result<Vec<ResponseRule>, Error> {

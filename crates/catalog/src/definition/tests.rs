@@ -142,9 +142,7 @@ fn mistakes_about_senders_are_told() {
     check(
         HOSTS,
         ".record.lane = \"x\"\nnull",
-        expect![
-            "destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"
-        ],
+        expect!["destinations/test/event.vrl:1:1: mutation of read-only value: `.record.lane`"],
     );
 }
 
@@ -153,15 +151,15 @@ fn a_programs_mistakes_are_told_with_file_and_line() {
     check(
         HOSTS,
         "x = 1\ny = nothing(x)\n{}",
-        expect![[
-            r#"destinations/test/event.vrl:2: call to undefined function, undefined function, did you mean "string"?"#
-        ]],
+        expect![
+            "destinations/test/event.vrl:2:5: call to undefined function: `nothing`; docs/reference/destination.md lists the functions that programs may call"
+        ],
     );
     check(
         HOSTS,
         "x = 1\n\nstring(.event.userId)",
         expect![
-            "destinations/test/event.vrl:3: unhandled error, expression can result in runtime error, handle the error case to ensure runtime success"
+            "destinations/test/event.vrl:3:1: unhandled error: `string(.event.userId)`, expression can result in runtime error, handle the error case to ensure runtime success"
         ],
     );
     check(
@@ -175,23 +173,155 @@ fn a_programs_mistakes_are_told_with_file_and_line() {
         HOSTS,
         "x = .\nx",
         expect![
-            "destinations/test/event.vrl:1: '.' alone means nothing here: write .event, .settings"
+            "destinations/test/event.vrl:1:5: '.' alone means nothing here: write .event, .event_json, .record, .settings"
         ],
     );
     check(
         HOSTS,
-        ".settings.x = 1\nnull",
-        expect![
-            "destinations/test/event.vrl:1: mutation of read-only value, mutation of read-only value"
-        ],
+        ".settings = {}\nnull",
+        expect!["destinations/test/event.vrl:1:1: mutation of read-only value: `.settings`"],
     );
     check(
         &format!("{HOSTS}[[response]]\nwhen = '.body.x = 1'\nresult = \"delivered\"\n"),
         "null",
+        expect!["destinations/test/destination.toml:5: mutation of read-only value: `.body.x`"],
+    );
+}
+
+#[test]
+fn a_mistakes_code_and_column_are_those_of_the_author() {
+    // What stands for a secret is neither told nor counted.
+    let settings =
+        format!("{HOSTS}[settings.key]\ntype = \"string\"\nsecret = true\nhelp = \"h\"\n");
+    check(
+        &settings,
+        "[\"é\", \"{{secret.key}}\", now()]",
         expect![
-            "destinations/test/destination.toml:5: mutation of read-only value, mutation of read-only value"
+            "destinations/test/event.vrl:1:25: call to undefined function: `now`; docs/reference/destination.md lists the functions that programs may call"
         ],
     );
+    check(
+        &settings,
+        "upcase(1, \"{{secret.key}}\")",
+        expect![[
+            r#"destinations/test/event.vrl:1:8: wrong number of function arguments: `1, "{{secret.key}}"`, too many function arguments, this function takes a maximum of 1 argument"#
+        ]],
+    );
+    check(
+        HOSTS,
+        "x = {\n  1",
+        expect![[
+            r#"destinations/test/event.vrl:2:4: syntax error, unexpected end of program, expected one of: ";", "\n", "}""#
+        ]],
+    );
+    check(
+        HOSTS,
+        "x = 1\ny = [x, x * x]",
+        expect![
+            "destinations/test/event.vrl:2:9: '*' stands only between numbers, and this cannot be seen here: write to_float!(x) * 100, since text times a number makes text of any length"
+        ],
+    );
+}
+
+#[test]
+fn paths_at_which_there_is_nothing_are_refused() {
+    for (program, expected) in [
+        (
+            ".evnt.x",
+            expect![
+                "destinations/test/event.vrl:1:1: .evnt is nothing that this program sees: there are .event, .event_json, .record, .settings; did you mean .event?"
+            ],
+        ),
+        (
+            ".responses[0]",
+            expect![
+                "destinations/test/event.vrl:1:1: .responses is nothing that this program sees: there are .event, .event_json, .record, .settings"
+            ],
+        ),
+        (
+            "exists(.settings.regoin)",
+            expect![
+                "destinations/test/event.vrl:1:8: .settings.regoin is no setting: add [settings.regoin] to destination.toml; did you mean .settings.region?"
+            ],
+        ),
+        (
+            "del(.Event.x)",
+            expect![
+                "destinations/test/event.vrl:1:5: .Event is nothing that this program sees: there are .event, .event_json, .record, .settings; did you mean .event?"
+            ],
+        ),
+        (
+            "x = .settings.api_key",
+            expect![[
+                r#"destinations/test/event.vrl:1:5: .settings.api_key is a secret, which no program sees: write "{{secret.api_key}}" where the request needs it, and .settings.has_api_key to ask whether it is set"#
+            ]],
+        ),
+        (
+            ".new = 1",
+            expect![
+                "destinations/test/event.vrl:1:1: .new is nothing that this program sees: there are .event, .event_json, .record, .settings"
+            ],
+        ),
+        (
+            ".[0]",
+            expect![
+                "destinations/test/event.vrl:1:1: '.' alone means nothing here: write .event, .event_json, .record, .settings"
+            ],
+        ),
+        (
+            "[.settings.has_api_key, .settings, .settings.region, .event.evnt, .record.lane]",
+            expect![["fine"]],
+        ),
+    ] {
+        check(SETTINGS, program, expected);
+    }
+    let when =
+        |when: &str| format!("{HOSTS}[[response]]\nwhen = '{when}'\nresult = \"delivered\"\n");
+    check(&when(".status == 200"), "null", expect![["fine"]]);
+    check(
+        &when(".event.a == 1"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:5: .event is nothing that this program sees: there are .status, .headers, .body"
+        ],
+    );
+    check(
+        &when(".settings.a == 1"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:5: .settings is nothing that this program sees: there are .status, .headers, .body"
+        ],
+    );
+}
+
+#[test]
+fn hosts_that_are_none_are_refused_at_load() {
+    for (hosts, expected) in [
+        (
+            r#""*.example.com", "a.example.com:8443", "http://127.0.0.1:9", "[::1]""#,
+            expect!["fine"],
+        ),
+        (
+            r#""*""#,
+            expect![[
+                r#"destinations/test/destination.toml:3: hosts: "*" is no host: write api.example.com, *.example.com for those below it, or api.example.com:8443"#
+            ]],
+        ),
+        (
+            r#""a.example.com", "b.example.com/x""#,
+            expect![[
+                r#"destinations/test/destination.toml:3: hosts: "b.example.com/x" is no host: write api.example.com, *.example.com for those below it, or api.example.com:8443"#
+            ]],
+        ),
+        (
+            r#""s3://bucket""#,
+            expect![
+                "destinations/test/destination.toml:3: hosts: s3: is not for this sender: begin with http:// or https://"
+            ],
+        ),
+    ] {
+        check(&format!("hosts = [{hosts}]"), "null", expected);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::value::Value;
 
-use super::{Program, Scope, barrier, own};
+use super::{Lines, Program, Scope, barrier, own};
 use crate::alloc::live_bytes;
 use crate::error::shorten;
 use crate::limits::{DETAIL_BYTES_MAX, LIVE_BYTES_MAX, RUN_TIME_MAX, STEPS_MAX};
@@ -18,8 +18,8 @@ use crate::limits::{DETAIL_BYTES_MAX, LIVE_BYTES_MAX, RUN_TIME_MAX, STEPS_MAX};
 /// Why a run gave no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The program said `abort`, with this message.
-    Aborted(String),
+    /// The program said `abort`, with this message; empty where it gave none.
+    Aborted { line: usize, message: String },
     /// An error at run time.
     Failed(String),
     /// Over a limit, or a panic.
@@ -65,7 +65,7 @@ pub(crate) fn run(
     match outcome {
         Ok(resolved) => {
             runtime.clear();
-            resolved.map_err(|terminated| stop(terminated, over))
+            resolved.map_err(|terminated| stop(terminated, over, &program.lines))
         }
         Err(_) => {
             // What the panic left in the old one is not worth a look.
@@ -112,7 +112,7 @@ fn thread_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-fn stop(terminated: Terminate, over: Option<String>) -> Stop {
+fn stop(terminated: Terminate, over: Option<String>, lines: &Lines) -> Stop {
     match terminated {
         Terminate::Interrupted => {
             let function = own::take_over().map(str::to_owned);
@@ -121,12 +121,13 @@ fn stop(terminated: Terminate, over: Option<String>) -> Stop {
                     .unwrap_or_else(|| "over a limit".to_owned()),
             )
         }
-        Terminate::Abort(ExpressionError::Abort { message, .. }) => {
-            Stop::Aborted(shorten(&message.unwrap_or_default(), DETAIL_BYTES_MAX).to_owned())
-        }
+        Terminate::Abort(ExpressionError::Abort { message, span }) => Stop::Aborted {
+            line: lines.line(span.start()),
+            message: shorten(&message.unwrap_or_default(), DETAIL_BYTES_MAX).to_owned(),
+        },
         Terminate::Abort(error) | Terminate::Error(error) => {
-            let told = error.to_string();
-            Stop::Failed(shorten(&barrier::untraced(&told), DETAIL_BYTES_MAX).to_owned())
+            let told = lines.located(&barrier::untraced(&error.to_string()));
+            Stop::Failed(shorten(&told, DETAIL_BYTES_MAX).to_owned())
         }
     }
 }

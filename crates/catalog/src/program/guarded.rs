@@ -36,21 +36,35 @@ const BODIES: [(&str, Body); 11] = [
     ("snakecase", |_, given| in_case(given, Case::Snake)),
 ];
 
+/// Those that read `Infinity`, and `1e999` as that: no JSON can hold it.
+const FINITE: [&str; 2] = ["parse_float", "to_float"];
+
 /// `function`, with a body of ours where it needs one.
 pub(super) fn guarded(function: Box<dyn Function>) -> Box<dyn Function> {
     let name = function.identifier();
-    match BODIES.iter().find(|(known, _)| *known == name) {
-        Some((_, body)) => Box::new(Guarded {
-            standard: function,
-            body: *body,
-        }),
-        None => function,
-    }
+    let body = BODIES.iter().find(|(known, _)| *known == name);
+    let guard = match body {
+        Some((_, body)) => Guard::Instead(*body),
+        None if FINITE.contains(&name) => Guard::Finite,
+        None => return function,
+    };
+    Box::new(Guarded {
+        standard: function,
+        guard,
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Guard {
+    /// This is run in place of VRL's body.
+    Instead(Body),
+    /// VRL's value is none where it is no finite number.
+    Finite,
 }
 
 struct Guarded {
     standard: Box<dyn Function>,
-    body: Body,
+    guard: Guard,
 }
 
 impl fmt::Debug for Guarded {
@@ -95,23 +109,30 @@ impl Function for Guarded {
             .iter()
             .map(|parameter| arguments.optional(parameter.keyword));
         Ok(Box::new(GuardedCall {
-            arguments: given.collect(),
+            // VRL's own call has them already.
+            arguments: match self.guard {
+                Guard::Instead(_) => given.collect(),
+                Guard::Finite => Vec::new(),
+            },
             standard: self.standard.compile(state, context, arguments)?,
-            body: self.body,
+            guard: self.guard,
         }))
     }
 }
 
 #[derive(Debug, Clone)]
 struct GuardedCall {
-    /// Asked for types only.
+    /// Of one with a body of ours: asked for types only.
     standard: Box<dyn Expression>,
     arguments: Vec<Option<Box<dyn Expression>>>,
-    body: Body,
+    guard: Guard,
 }
 
 impl Expression for GuardedCall {
     fn resolve(&self, context: &mut Context) -> Resolved {
+        let Guard::Instead(body) = self.guard else {
+            return finite(self.standard.resolve(context)?);
+        };
         let mut values = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
             values.push(match argument {
@@ -119,11 +140,20 @@ impl Expression for GuardedCall {
                 None => None,
             });
         }
-        (self.body)(context, &values)
+        body(context, &values)
     }
 
     fn type_info(&self, state: &state::TypeState) -> TypeInfo {
         self.standard.type_info(state)
+    }
+}
+
+fn finite(value: Value) -> Resolved {
+    match value {
+        Value::Float(number) if !number.is_finite() => {
+            Err(format!("{number} is no finite number").into())
+        }
+        value => Ok(value),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::limits::{
     TEXT_BYTES_MAX,
 };
 
+mod address;
 mod personal;
 mod written;
 
@@ -333,7 +334,11 @@ pub(super) fn all() -> Vec<Box<dyn Function>> {
 }
 
 fn table() -> impl Iterator<Item = &'static Own> {
-    TABLE.iter().chain(personal::TABLE).chain(written::TABLE)
+    TABLE
+        .iter()
+        .chain(address::TABLE)
+        .chain(personal::TABLE)
+        .chain(written::TABLE)
 }
 
 pub(super) fn is_own(name: &str) -> bool {

@@ -13,7 +13,7 @@ use vrl::parser::template_string::StringSegment;
 use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath, PathPrefix};
 
 use super::{Fault, on_large_stack};
-use crate::error::{Error, line_of};
+use crate::error::Error;
 use crate::limits::{
     ASSIGNMENTS_MAX, AST_DEPTH_MAX, BRACKET_DEPTH_MAX, CALL_DEPTH_MAX, CHAIN_MAX,
     CLOSURE_DEPTH_MAX, CLOSURES_MAX, IF_DEPTH_MAX, INDEX_MAX, NOT_RUN_MAX, PATH_SEGMENTS_MAX,
@@ -22,6 +22,9 @@ use crate::limits::{
 
 mod growth;
 mod pattern;
+mod sees;
+
+pub(super) use sees::Sees;
 
 /// Functions whose value is a number, so that it may stand beside `*`.
 const NUMERIC: [&str; 14] = [
@@ -48,9 +51,9 @@ const NUMERIC: [&str; 14] = [
 pub fn vet(text: &str) -> Result<(), Error> {
     lexical(text)
         .and_then(|()| {
-            on_large_stack(|| parse(text).and_then(|program| tree(text, &program, true)))
+            on_large_stack(|| parse(text).and_then(|program| tree(text, &program, Sees::Root)))
         })
-        .map_err(|Fault { line, problem }| Error::Program {
+        .map_err(|Fault { line, problem, .. }| Error::Program {
             what: "program",
             line,
             problem,
@@ -64,7 +67,7 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
             "{} bytes of source: the limit is {SOURCE_BYTES_MAX}",
             text.len()
         );
-        return Err(Fault::new(1, problem));
+        return Err(Fault::whole(problem));
     }
     let mut depth = 0_usize;
     let mut nots = 0;
@@ -82,7 +85,7 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
         };
         if nots > NOT_RUN_MAX {
             let problem = format!("more than {NOT_RUN_MAX} '!' in a row");
-            return Err(Fault::new(line_of(text, at), problem));
+            return Err(Fault::at(text, at, problem));
         }
         // The parser takes time in proportion to the square of a path's length.
         links = match (within, byte) {
@@ -94,7 +97,7 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
         };
         if links > PATH_SEGMENTS_MAX {
             let problem = format!("segments of a path: the limit is {PATH_SEGMENTS_MAX}");
-            return Err(Fault::new(line_of(text, at), problem));
+            return Err(Fault::at(text, at, problem));
         }
         before = byte;
         match within {
@@ -121,7 +124,7 @@ pub(super) fn lexical(text: &str) -> Result<(), Fault> {
         }
         if depth > BRACKET_DEPTH_MAX {
             let problem = format!("brackets nested deeper than {BRACKET_DEPTH_MAX}");
-            return Err(Fault::new(line_of(text, at), problem));
+            return Err(Fault::at(text, at, problem));
         }
     }
     Ok(())
@@ -137,28 +140,21 @@ enum Within {
 
 pub(super) fn parse(text: &str) -> Result<vrl::parser::Program, Fault> {
     vrl::parser::parse(text).map_err(|problem| {
-        let labels = problem.labels();
-        let line = labels
-            .first()
-            .map_or(1, |label| line_of(text, label.span.start()));
-        let mut told = problem.message();
-        for label in labels.iter().take(2) {
-            told.push_str(", ");
-            told.push_str(&label.message);
-        }
-        Fault::new(line, told)
+        let mut labels = problem.labels();
+        labels.truncate(2);
+        Fault::labelled(text, &problem.message(), &labels)
     })
 }
 
-/// Vets the parsed tree. `sees_root`: whether `.` alone means something.
+/// Vets the parsed tree of a program that sees this much.
 pub(super) fn tree(
     text: &str,
     program: &vrl::parser::Program,
-    sees_root: bool,
+    sees: Sees<'_>,
 ) -> Result<(), Fault> {
     let mut walk = Walk {
         text,
-        sees_root,
+        sees,
         at: 0,
         assignments: 0,
         closures: 0,
@@ -173,7 +169,7 @@ pub(super) fn tree(
         Some(at) => {
             let problem =
                 "values made of values grow too large to compile: build them in fewer steps";
-            Err(Fault::new(line_of(text, at), problem))
+            Err(Fault::at(text, at, problem))
         }
         None => Ok(()),
     }
@@ -201,7 +197,7 @@ impl Depth {
 
 struct Walk<'a> {
     text: &'a str,
-    sees_root: bool,
+    sees: Sees<'a>,
     /// Where the expression begins that is being walked.
     at: usize,
     assignments: usize,
@@ -218,7 +214,7 @@ impl Walk<'_> {
     }
 
     fn refuse(&self, problem: impl Into<String>) -> Result<(), Fault> {
-        Err(Fault::new(line_of(self.text, self.at), problem))
+        Err(Fault::at(self.text, self.at, problem))
     }
 
     fn expr(&mut self, node: &Node<Expr>, depth: Depth) -> Result<(), Fault> {
@@ -407,8 +403,8 @@ impl Walk<'_> {
         if path.prefix == PathPrefix::Metadata {
             return self.refuse("'%' means nothing here: there is no metadata");
         }
-        if path.path.is_root() && !self.sees_root {
-            return self.refuse("'.' alone means nothing here: write .event, .settings");
+        if let Err(problem) = self.sees.check(&path.path) {
+            return self.refuse(problem);
         }
         self.path(&path.path)
     }

@@ -172,6 +172,15 @@ impl TokenGrant {
         Ok(TokenRequest { plan, request })
     }
 
+    /// Headers of the request that were made with secrets.
+    pub(crate) fn secret_headers(&self) -> impl Iterator<Item = &str> {
+        let plain = ["accept", "content-type"];
+        let headers = self.headers.iter();
+        headers
+            .filter(move |(name, _)| !plain.contains(&name.as_str()))
+            .map(|(_, value)| value.as_str())
+    }
+
     /// Whether the service may answer with another refresh token.
     pub(crate) fn rotates(&self) -> bool {
         matches!(&self.body, GrantBody::Form(pairs) if pairs.iter().any(|(name, _)| name == REFRESH_TOKEN))

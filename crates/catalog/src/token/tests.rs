@@ -348,6 +348,26 @@ fn the_same_settings_are_the_same_grant() {
 }
 
 #[test]
+fn a_refusal_shows_no_secret_that_a_header_or_a_token_holds() {
+    let transformer = transformer(CLIENT, all_set());
+    let sent = transformer.token_request(None, 0).unwrap().request;
+    let is_auth = |header: &&(String, String)| header.0 == "authorization";
+    let (_, basic) = sent.headers.iter().find(is_auth).unwrap();
+    for (body, told) in [
+        (
+            format!("you sent {basic}"),
+            "no token, answer 401: you sent ****",
+        ),
+        (
+            r#"{"access_token": "at-5", "hint": "x"}"#.to_owned(),
+            "no token, answer 401",
+        ),
+    ] {
+        check_refused(&transformer, 401, &body, Failure::Unauthorized, told);
+    }
+}
+
+#[test]
 fn answers_are_judged_and_show_no_secret() {
     let transformer = transformer(REFRESH, all_set());
     let fine = |body: &str| judged(&transformer, 200, body).unwrap();

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::definition::tests::folder;
+use crate::events::EVENT_TYPES;
 
 fn transformer(
     files: &[(&str, &str)],
@@ -199,6 +200,83 @@ fn an_events_own_type_counts_however_its_json_is_written() {
 }
 
 #[test]
+fn who_takes_all_types_takes_no_other_than_those_that_there_are() {
+    let all = SECRETIVE.replace("events = [\"track\"]", "");
+    let program = r#"{"url": "https://a.example.com/", "body": .event}"#;
+    let with_program = [("destination.toml", all.as_str()), ("event.vrl", program)];
+    let hole = "name = \"B\"\ncategory = \"test\"\nsender = \"blackhole\"\n";
+    let unseen = |transformer: &mut Transformer, event: &str| {
+        let event = Bytes::copy_from_slice(event.as_bytes());
+        transformer.unseen_event(&event, Origin::of_tool(0))
+    };
+    for files in [&with_program[..], &[("destination.toml", hole)]] {
+        let mut plain = transformer(files, json!({}), None, None);
+        for event in [r#"{"type":"purchase"}"#, r#"{"event":"E"}"#, "{}"] {
+            let planned = unseen(&mut plain, event);
+            assert!(
+                matches!(planned, Planned::Filtered(FilterReason::EventType, _)),
+                "{event}: {planned:?}"
+            );
+        }
+        for kind in EVENT_TYPES {
+            let planned = unseen(&mut plain, &format!(r#"{{"type":"{kind}"}}"#));
+            assert!(
+                matches!(planned, Planned::Send { .. }),
+                "{kind}: {planned:?}"
+            );
+        }
+        // A connection's own transform may make another of it, or one that there is.
+        let mut renamed = transformer(files, json!({}), None, Some(".type = .as"));
+        let told = refused(&mut renamed, r#"{"type":"track","as":"purchase"}"#);
+        assert_eq!(told, "filtered event_type ");
+        let planned = unseen(&mut renamed, r#"{"type":"purchase","as":"track"}"#);
+        assert!(matches!(planned, Planned::Send { .. }), "{planned:?}");
+    }
+}
+
+#[test]
+fn a_program_that_fails_is_told_with_its_line() {
+    let why = |program: &str| {
+        let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
+        let mut transformer = transformer(&files, json!({}), None, None);
+        refused(&mut transformer, r#"{"type":"track","n":1}"#)
+    };
+    assert_eq!(
+        why("x = 1\n{\"url\": upcase(\n  string!(.event.n))}"),
+        "rejected transform_failed event.vrl: line 3: string() failed: expected string, got integer"
+    );
+    assert_eq!(
+        why("x = 1\nif x == 1 { abort }"),
+        "rejected transform_failed event.vrl: line 2: aborted"
+    );
+    assert_eq!(
+        why("abort \"no id\""),
+        "rejected transform_failed event.vrl: line 1: aborted: no id"
+    );
+}
+
+#[test]
+fn a_wrong_port_is_told() {
+    let toml = "name = \"T\"\ncategory = \"t\"\nhosts = [\"http://a.example:8080\"]\n";
+    let program = r#"{"url": .event.to}"#;
+    let files = [("destination.toml", toml), ("event.vrl", program)];
+    let mut transformer = transformer(&files, json!({}), None, None);
+    for (to, told) in [
+        ("http://a.example:9090/x", "http://a.example:9090"),
+        ("http://a.example/x", "http://a.example:80"),
+        ("http://b.example/x", "http://b.example"),
+    ] {
+        assert_eq!(
+            refused(
+                &mut transformer,
+                &format!(r#"{{"type":"track","to":"{to}"}}"#)
+            ),
+            format!("rejected bad_request {told} is none of the definition's hosts")
+        );
+    }
+}
+
+#[test]
 fn a_url_is_judged_after_another_was_allowed() {
     let program = r#"{"url": .event.to, "body": "b"}"#;
     let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
@@ -281,11 +359,35 @@ fn an_answer_is_kept_without_the_secrets_that_it_repeats() {
     let transformer = transformer(&files, json!({"key": "TOP/x \"y"}), None, None);
     let echo = r#"{"a":"TOP/x \"y","b":"TOP%2Fx%20%22y","c":"TOP%2Fx+%22y","d":"VE9QL3ggInk="}"#;
     assert_eq!(
-        transformer.strike(Bytes::from_static(echo.as_bytes())),
+        transformer.strike(Bytes::from_static(echo.as_bytes()), None),
         r#"{"a":"****","b":"****","c":"****","d":"****"}"#
     );
     let plain = Bytes::from_static(b"thanks");
-    assert_eq!(transformer.strike(plain.clone()), plain);
+    assert_eq!(transformer.strike(plain.clone(), None), plain);
+    // Our body, quoted as a text; and the token that was fetched.
+    let body = json!({"k": "TOP/x \"y"}).to_string();
+    let quoted = json!({"you": body, "auth": "Bearer tok-123"}).to_string();
+    let token = Secret::new("tok-123".to_owned());
+    let kept = transformer.strike(Bytes::from(quoted), Some(&token));
+    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let struck = json!({"you": "{\"k\":\"****\"}", "auth": "Bearer ****"});
+    assert_eq!(kept, struck);
+}
+
+#[test]
+fn what_auth_makes_of_a_secret_is_struck_too() {
+    let auth = r#"
+[auth]
+kind = "basic"
+user = "user"
+password = "{{secret.key}}"
+"#;
+    let toml = format!("{SECRETIVE}{auth}");
+    let files = [("destination.toml", toml.as_str()), ("event.vrl", "null")];
+    let transformer = transformer(&files, json!({"key": "simple-secret-123"}), None, None);
+    let echo = Bytes::from_static(b"you sent Basic dXNlcjpzaW1wbGUtc2VjcmV0LTEyMw==");
+    let kept = transformer.strike(echo, None);
+    assert_eq!(kept, "you sent ****");
 }
 
 #[test]
@@ -405,14 +507,30 @@ fn an_events_own_bytes_go_out_untouched() {
 
     // Without its secret the signature alone is left out; with a transform the event is written anew.
     let mut plain = transformer(&files, json!({"url": url}), None, Some("del(.b)"));
-    let request = sent(&mut plain, r#"{"b":1,"a":2}"#);
-    assert_eq!(&request.body[..], br#"{"a":2}"#);
+    let request = sent(&mut plain, r#"{"b":1,"type":"track","a":2}"#);
+    assert_eq!(&request.body[..], br#"{"a":2,"type":"track"}"#);
     let names: Vec<&str> = request
         .headers
         .iter()
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(names, ["content-type", "webhook-timestamp", "webhook-id"]);
+}
+
+/// From Segment's documentation of its webhooks, `x-signature`.
+#[test]
+fn a_body_is_signed_as_segment_signs_it() {
+    let toml = "name = \"T\"\ncategory = \"t\"\npayload = \"event\"\n\
+                [request]\nurl = \"https://hooks.example.com/\"\n\
+                [auth]\nkind = \"hmac_sha1_hex\"\nheader = \"x-signature\"\nsecret = \"s78347\"\n";
+    let mut with = transformer(&[("destination.toml", toml)], json!({}), None, None);
+    let request = sent(&mut with, r#"{"sample":"t980"}"#);
+    let signature = "bc24ebde87057cf3a8bff0dc6661f519ed808d7e".to_owned();
+    assert!(
+        request
+            .headers
+            .contains(&("x-signature".to_owned(), signature))
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`Error::NoSuchConnection`], [`Error::EmptyRange`] (also where the log no longer or not
-    /// yet has any of it), [`Error::Store`], [`Error::Ended`].
+    /// yet has any of it), [`Error::TooManyReplays`], [`Error::Store`], [`Error::Ended`].
     pub async fn replay(
         &self,
         connection: &str,
@@ -51,7 +51,12 @@ impl Delivery {
             ..NewLane::new(connection, kind, from)
         };
         let store = inner.store.clone();
+        let running_max = inner.options.replays_running_max;
         let (lanes, plan) = blocking(move || {
+            let replays = store.replays()?;
+            if replays.iter().filter(|replay| !replay.finished).count() >= running_max {
+                return Err(Error::TooManyReplays(running_max));
+            }
             let lanes = store.add_lanes(&[new])?;
             let one = only(&registry, connection);
             Ok((lanes, plans(&one, &catalog, &options).remove(&connection)))

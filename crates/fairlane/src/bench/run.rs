@@ -40,8 +40,42 @@ pub struct Sent {
     pub acknowledged: Latencies,
 }
 
+/// What `--only` chooses from. The floors are always measured.
+pub const NAMES: [&str; 16] = [
+    "ingest, single",
+    "ingest, batches of 100",
+    "end to end, single",
+    "end to end, batches of 100 in",
+    "delivery only",
+    "nine of ten, all healthy",
+    "nine of ten, the tenth hangs",
+    "architectures: one shared queue",
+    "architectures: a queue for each destination",
+    "architectures: lanes",
+    "over 10 lanes",
+    "over 100 lanes",
+    "over 1,000 lanes",
+    "over 10,000 lanes",
+    "idle lanes",
+    "backlog",
+];
+
+/// # Errors
+/// `only` chooses nothing.
+pub fn check_only(only: Option<&str>) -> anyhow::Result<()> {
+    let chosen = |only| NAMES.iter().any(|name| name.contains(only));
+    match only {
+        Some(only) if !chosen(only) => anyhow::bail!(
+            "--only {only:?} chooses no measurement: give a part of one of these names:\n  {}",
+            NAMES.join("\n  ")
+        ),
+        _ => Ok(()),
+    }
+}
+
 pub async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
     let wanted = |name: &str| {
+        debug_assert!(NAMES.contains(&name), "{name} cannot be chosen");
         args.only
             .as_ref()
             .is_none_or(|only| name.contains(only.as_str()))

@@ -19,6 +19,8 @@ pub enum DestinationCommand {
         overlay: OverlayArgs,
         /// An id, or the path of a definition's folder.
         id: String,
+        #[arg(long)]
+        json: bool,
     },
     /// Begin a new definition: writes a folder with a working example.
     New {
@@ -75,6 +77,8 @@ pub struct TestArgs {
     /// Only cases whose name holds this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "bless")]
     pub filter: Option<String>,
+    #[arg(long, conflicts_with = "bless")]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -116,7 +120,8 @@ pub struct DiffArgs {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub overlay: OverlayArgs,
-    /// The directory of facts: <id>.json with `example_settings` and `cases`.
+    /// The directory of facts: <id>.json with `example_settings` and `cases`. Where it has a
+    /// directory `facts`: that one.
     pub facts: PathBuf,
     /// Only these definitions.
     pub ids: Vec<String>,

@@ -51,10 +51,13 @@ pub fn run(command: &DeadLettersCommand) -> anyhow::Result<()> {
             if admin.json {
                 println!("{answer}");
             } else {
-                println!(
-                    "{} queued; `fairlane lanes` shows how they fare",
-                    answer["queued"]
-                );
+                match answer["queued"].as_u64() {
+                    Some(0) => println!("none queued: nothing matches, or what does is queued"),
+                    _ => println!(
+                        "{} queued; `fairlane lanes` shows how they fare",
+                        answer["queued"]
+                    ),
+                }
             }
         }
     }
@@ -76,7 +79,9 @@ fn list(answer: &Value) -> String {
                 letter["id"].to_string(),
                 text(&letter["connection"]),
                 text(&letter["reason"]),
-                letter["status"].to_string(),
+                letter["status"]
+                    .as_u64()
+                    .map_or("-".to_owned(), |status| status.to_string()),
                 letter["attempts"].to_string(),
                 text(&letter["message_id"]),
                 text(&letter["detail"]),

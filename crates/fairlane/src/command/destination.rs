@@ -1,5 +1,6 @@
 //! `fairlane destination`: look at the catalog, begin a definition, run its cases, try it.
 
+use std::io::BufRead as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ mod verify;
 pub fn run(command: &DestinationCommand) -> anyhow::Result<ExitCode> {
     match command {
         DestinationCommand::List { overlay, json } => list(catalog(overlay)?, *json)?,
-        DestinationCommand::Show { overlay, id } => show(find(overlay, id)?.as_ref()),
+        DestinationCommand::Show { overlay, id, json } => show(&*find(overlay, id)?, *json)?,
         DestinationCommand::New { id, dir } => begin(id, dir)?,
         DestinationCommand::Test(args) => test::run(args)?,
         DestinationCommand::Transform(args) => transform::run(args)?,
@@ -87,7 +88,26 @@ fn find_in(catalog: &Catalog, id: &str) -> anyhow::Result<Arc<Definition>> {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(without_mark(text))
+}
+
+/// A text without the byte order mark that some editors put before it. Ingest skips it too.
+fn without_mark(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+/// The lines of standard input, as events come.
+fn lines_of_input() -> impl Iterator<Item = anyhow::Result<String>> {
+    let lines = std::io::stdin().lock().lines().enumerate();
+    lines.map(|(index, line)| {
+        let line = line.context("cannot read events from standard input")?;
+        Ok(if index == 0 { without_mark(line) } else { line })
+    })
 }
 
 /// Settings from a file, checked against their definition.
@@ -159,7 +179,20 @@ fn list(mut catalog: Catalog, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(definition: &Definition) {
+fn show(definition: &Definition, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let settings = definition.settings().iter().map(|setting| {
+            json!({"name": setting.name, "type": setting.kind.as_str(),
+                "required": setting.required, "secret": setting.secret,
+                "default": setting.default, "choices": setting.choices, "help": setting.help})
+        });
+        let shown = json!({"id": definition.id(), "name": definition.name(),
+            "category": definition.category(), "docs": definition.docs(),
+            "events": definition.events(), "settings": settings.collect::<Vec<_>>(),
+            "readme": definition.readme()});
+        println!("{}", serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
     println!(
         "{} ({})\n{}\n",
         definition.name(),
@@ -193,6 +226,7 @@ fn show(definition: &Definition) {
         table::layout(&["SETTING", "TYPE", "NEED", "DEFAULT", "WHAT"], &rows)
     );
     println!("{}", definition.readme());
+    Ok(())
 }
 
 const SCHEMA: &str = include_str!("../../../../docs/reference/destination.schema.json");

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use admin::control::LaneDetail;
+use admin::control::{LaneDetail, MinuteView};
 use anyhow::Context as _;
 use model::lane::LaneStatus;
 use serde_json::{Value, json};
@@ -61,6 +61,16 @@ fn detail(answer: Value) -> anyhow::Result<String> {
     let detail: LaneDetail = serde_json::from_value(answer)
         .context("the answer is not of this version of Fairlane: update both")?;
     let mut text = table::lane(&detail.lane, now());
+    let sum = |count: fn(&MinuteView) -> u64| detail.minutes.iter().map(count).sum::<u64>();
+    let hour = format!(
+        "{} delivered, {} filtered, {} rejected, {} expired; {} attempts failed",
+        sum(|minute| minute.delivered),
+        sum(|minute| minute.filtered),
+        sum(|minute| minute.rejected),
+        sum(|minute| minute.expired),
+        sum(|minute| minute.attempts_failed),
+    );
+    text += &format!("{:<20}{hour}\n", "last hour");
     if detail.samples.is_empty() {
         return Ok(text);
     }

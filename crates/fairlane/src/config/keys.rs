@@ -33,6 +33,10 @@ pub enum Default {
     OfDelivery,
 }
 
+/// Least requests a second: about one an hour. What would be slower is a slip of the pen, and looks
+/// like a lane that stands still.
+pub const RATE_PER_S_MIN: f64 = 0.0003;
+
 /// What a key takes. Ranges are inclusive.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Kind {
@@ -57,7 +61,7 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
-    /// A number above 0.
+    /// A number of at least [`RATE_PER_S_MIN`].
     Rate,
     Texts,
     /// One of these words.
@@ -164,7 +168,8 @@ const KEYS: &[Key] = &[
         "Bearer token of the management API, at least 16 bytes. Better `${ADMIN_TOKEN}` than in \
          the file."),
     key("server", "data_dir", Path, is("\"./fairlane-data\""),
-        "The directory of the log and the store, relative to the configuration file."),
+        "The directory of the log, the store and the key that seals secrets, relative to the \
+         configuration file."),
     key("server", "threads", Count { min: 1, max: 256 }, none("by the number of cores"),
         "Threads that take events in."),
     key("server", "shards", Count { min: 1, max: 256 }, none("by the number of cores"),
@@ -188,7 +193,8 @@ const KEYS: &[Key] = &[
         "Bodies received and not yet answered. Over it clients are answered 503. At least \
          `body_bytes_max`."),
     key("ingest", "connections_max", CONNECTIONS, is("4096"),
-        "Open connections; more are closed at once."),
+        "Open connections; more are closed at once. At most half of the file descriptors that the \
+         system allows (`ulimit -n`): the start warns where that is less than this."),
     key("ingest", "connections_per_ip_max", CONNECTIONS, is("256"),
         "Open connections of one address. Not applied where `trusted_proxies` is set."),
     key("ingest", "header_timeout", TIMEOUT, is("\"10s\""),
@@ -211,8 +217,9 @@ const KEYS: &[Key] = &[
     key("ingest", "public_host", Text, none("the host that the browser asked"),
         "`host[:port]` that browsers are told to send events to."),
 
-    key("delivery", "in_flight_max", Count { min: 1, max: 1_000_000 }, is("2048"),
-        "Requests at once to all destinations."),
+    key("delivery", "in_flight_max", Count { min: 1, max: 65_536 }, is("2048"),
+        "Requests at once to all destinations. At most a quarter of the file descriptors that the \
+         system allows (`ulimit -n`): the start warns where that is less than this."),
     key("delivery", "in_flight_bytes_max", Bytes { min: MIB, max: 64 * GIB }, is("\"64MiB\""),
         "Events being sent."),
     key("delivery", "reserved_percent", Count { min: 0, max: 90 }, is("25"),
@@ -243,7 +250,7 @@ const KEYS: &[Key] = &[
         "On SIGTERM: how long attempts in flight may take to finish."),
     key("delivery", "egress_allow", Networks, is("[]"),
         "Private address ranges that destinations may be in, such as `\"10.0.0.0/8\"`. Without it \
-         only public addresses are reached."),
+         only public addresses are reached. Of ports, only 80, 443, and 1024 and above are dialled."),
     key("delivery", "egress_allow_http", Boolean, is("false"),
         "Whether `http://` to public addresses is allowed, or only `https://`. Addresses in \
          `egress_allow` may be reached by either."),
@@ -317,7 +324,8 @@ const POLICY: &[Key] = &[
         none("what the definition says"),
         "The longest that an event waits for company, where the definition batches."),
     policy("retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY },
-        none("what the definition says: 4 h for analytics, 72 h for webhooks"),
+        none("what the definition says: 72 h for webhooks, PostgreSQL, Kafka and object storage, 4 h for \
+              others"),
         "An event that keeps failing on its own becomes a dead letter after this time, and at \
          least `retry_attempts_min` attempts. Time in which its destination is down does not \
          count."),

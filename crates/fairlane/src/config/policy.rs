@@ -42,19 +42,21 @@ impl Section<'_, '_, '_> {
     }
 
     /// Refuses what this section says where it makes no sense together with `others`, which stand
-    /// for what it does not say.
+    /// for what it does not say. Where it says nothing of it, the section of the others was refused.
     pub(super) fn check_policy(&mut self, said: &Policy, others: &Policy) {
         let all = said.or(others);
         let default = LanePolicy::default();
         let window = all.window_jobs_max.unwrap_or(default.window_jobs_max);
+        let says = said.batch_events_max.is_some() || said.window_jobs_max.is_some();
         self.refuse_if(
-            all.batch_events_max.is_some_and(|events| events > window),
+            says && all.batch_events_max.is_some_and(|events| events > window),
             one_of(said.batch_events_max.is_some(), "batch_events_max", "window_jobs_max"),
             format!("batch_events_max is more than window_jobs_max ({window}): such a batch would never fill"),
         );
         let window = all.window_bytes_max.unwrap_or(default.window_bytes_max);
+        let says = said.batch_bytes_max.is_some() || said.window_bytes_max.is_some();
         self.refuse_if(
-            all.batch_bytes_max.is_some_and(|bytes| bytes > window),
+            says && all.batch_bytes_max.is_some_and(|bytes| bytes > window),
             one_of(said.batch_bytes_max.is_some(), "batch_bytes_max", "window_bytes_max"),
             format!("batch_bytes_max is more than window_bytes_max ({window}): such a batch would never fill"),
         );
@@ -64,8 +66,9 @@ impl Section<'_, '_, '_> {
         let max = all
             .retry_delay_max_ms
             .unwrap_or(default.backoff_us_max / 1_000);
+        let says = said.retry_delay_first_ms.is_some() || said.retry_delay_max_ms.is_some();
         self.refuse_if(
-            first > max,
+            says && first > max,
             one_of(
                 said.retry_delay_first_ms.is_some(),
                 "retry_delay_first",

@@ -1,6 +1,7 @@
 //! Reads one section's keys into fields, each by its [`Kind`], and adds what is wrong to the
 //! problems. A key that is wrong or missing leaves the field at its default.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use model::Secret;
 
-use super::keys::{self, ALSO_KNOWN_AS, Kind, LISTS, SECTIONS};
+use super::keys::{self, ALSO_KNOWN_AS, Kind, LISTS, RATE_PER_S_MIN, SECTIONS};
 use super::nearest::did_you_mean;
 use super::overrides::Overrides;
 use super::problem::{Finder, Place};
@@ -23,6 +24,8 @@ pub(super) struct Inputs<'a> {
     pub(super) secrets: &'a Secrets<'a>,
     pub(super) overrides: &'a Overrides,
     pub(super) read_program: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// The configuration's own file.
+    pub(super) path: &'a Path,
 }
 
 /// Finds top-level names that are none, and those of the wrong shape.
@@ -167,6 +170,12 @@ impl<'a> Section<'a, '_, '_> {
     pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
         let overridden = self.inputs.overrides.get(self.name, key);
         overridden.or_else(|| self.table.get(key).map(|entry| &entry.node))
+    }
+
+    /// The lines of those that the file says.
+    pub(super) fn lines(&self, keys: &[&'static str]) -> BTreeMap<&'static str, usize> {
+        let line = |key: &&'static str| Some((*key, self.found.line(&self.node(key)?.place)?));
+        keys.iter().filter_map(line).collect()
     }
 
     pub(super) fn problem(&mut self, place: &Place, message: impl Display) {
@@ -342,11 +351,14 @@ impl<'a> Section<'a, '_, '_> {
                 "a number",
             ),
         };
-        let number = number.filter(|number| number.is_finite() && *number > 0.0);
+        let number = number.filter(|number| number.is_finite() && *number >= RATE_PER_S_MIN);
         self.refuse_if(
             number.is_none(),
             key,
-            "write a number above 0, such as 10 or 0.5",
+            format!(
+                "write a number of at least {RATE_PER_S_MIN} (about one request an hour), such as 10 \
+                 or 0.5"
+            ),
         );
         number
     }
@@ -467,7 +479,7 @@ impl<'a> Section<'a, '_, '_> {
                 by_variable: true,
             });
         }
-        match substitute(text, self.inputs.environment, self.inputs.secrets) {
+        match substitute(text, self.inputs) {
             Ok(done) => Some(Given {
                 text: done.text,
                 by_variable: done.changed,

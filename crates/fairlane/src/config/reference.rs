@@ -1,6 +1,6 @@
 //! The list of keys as a page of the reference. Only the tests make it.
 
-use super::keys::{self, Default, Kind, LISTS, SECTIONS};
+use super::keys::{self, Default, Kind, LISTS, RATE_PER_S_MIN, SECTIONS};
 use super::units::{show_bytes, show_duration};
 
 /// `docs/reference/configuration.md`.
@@ -22,9 +22,10 @@ const HEAD: &str = "\
 <!-- Made from crates/fairlane/src/config/keys.rs: `UPDATE_EXPECT=1 cargo test -p fairlane config`
 writes it anew. -->
 
-One file, `fairlane.toml` (`--config` names another); `examples/fairlane.toml` shows every key with
-its default. All that is wrong is said at once, each with its line (what only definitions know, once the rest is
-right), before anything changes.
+One file, `fairlane.toml` (`--config` names another); `examples/fairlane.toml` shows every key, with
+its default where there is one. All that is wrong is said at once, each with its line (what only definitions know,
+once the rest is right), before anything changes. The key that seals secrets, and other variables:
+[quickstart](../quickstart.md#6-data-and-its-key).
 
 - Times are written as in `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"` or `\"1h30m\"`, sizes as in
   `\"512KiB\"`, `\"64MiB\"` or `\"10GB\"`.
@@ -67,7 +68,7 @@ fn range(kind: Kind) -> Option<String> {
         )),
         Kind::Bytes { min, max } => Some(format!("{} to {}", show_bytes(min), show_bytes(max))),
         Kind::Count { min, max } => Some(format!("{min} to {max}")),
-        Kind::Rate => Some("above 0".to_owned()),
+        Kind::Rate => Some(format!("at least {RATE_PER_S_MIN}")),
         Kind::Choice(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             Some(words.join(" or "))

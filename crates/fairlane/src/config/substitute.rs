@@ -2,9 +2,10 @@
 //!
 //! What is put in is not looked at again: a variable's value that holds `${` stays as it is.
 
-use super::Environment;
-use super::Secrets;
+use std::path::Path;
+
 use super::nearest::did_you_mean;
+use super::reader::Inputs;
 
 /// A text after its variables were put in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,11 +17,7 @@ pub(super) struct Substituted {
 
 /// # Errors
 /// Every variable that is not there, or is wrongly written, in words for the person who wrote it.
-pub(super) fn substitute(
-    text: &str,
-    environment: &Environment,
-    secrets: &Secrets<'_>,
-) -> Result<Substituted, Vec<String>> {
+pub(super) fn substitute(text: &str, inputs: &Inputs<'_>) -> Result<Substituted, Vec<String>> {
     let mut out = Substituted {
         text: String::new(),
         changed: false,
@@ -45,7 +42,7 @@ pub(super) fn substitute(
             break;
         };
         rest = after;
-        match look_up(inside, environment, secrets) {
+        match look_up(inside, inputs) {
             Ok(value) => out.text.push_str(&value),
             Err(message) => wrong.push(message),
         }
@@ -58,16 +55,31 @@ pub(super) fn substitute(
     }
 }
 
-fn look_up(
-    inside: &str,
-    environment: &Environment,
-    secrets: &Secrets<'_>,
-) -> Result<String, String> {
+/// The file that is read where nobody names one.
+const FILE_BY_DEFAULT: &str = "fairlane.toml";
+
+/// How a secret is stored for the configuration at `path`: each has a store of its own.
+fn secret_set(name: &str, path: &Path) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let file = path.display().to_string();
+    if file == FILE_BY_DEFAULT {
+        format!("fairlane secret set {name}")
+    } else if file.chars().all(plain) {
+        format!("fairlane secret set -c {file} {name}")
+    } else {
+        let quoted = file.replace('\'', r"'\''");
+        format!("fairlane secret set -c '{quoted}' {name}")
+    }
+}
+
+fn look_up(inside: &str, inputs: &Inputs<'_>) -> Result<String, String> {
+    let environment = inputs.environment;
     if let Some(name) = inside.strip_prefix("secret:") {
-        return match secrets(name) {
+        return match (inputs.secrets)(name) {
             Some(secret) => Ok(secret.reveal().to_owned()),
             None => Err(format!(
-                "there is no secret {name:?}: store it with `fairlane secret set {name}`"
+                "there is no secret {name:?}: store it with `{}`",
+                secret_set(name, inputs.path)
             )),
         };
     }

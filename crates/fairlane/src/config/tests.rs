@@ -97,6 +97,8 @@ fn each_documented_default_is_the_codes_default() {
     let mut documented = parse(&text).unwrap();
     assert_eq!(documented.delivery.policy, default_policy(), "{text}");
     documented.delivery.policy = Policy::default();
+    assert_eq!(documented.delivery_lines.len(), 2);
+    documented.delivery_lines.clear();
     assert_eq!(documented, Config::default(), "{text}");
     let lists = "[[sources]]\nname = 'a'\nwrite_key = 'k'\n[[destinations]]\nname = 'b'\n\
                  type = 'webhook'\n[[connections]]\nsource = 'a'\ndestination = 'b'\n";
@@ -357,7 +359,7 @@ destination = "crm"
                |
             28 | batch_events_max = 51
                |                    ^^
-            fairlane.toml:29:20: write a number above 0, such as 10 or 0.5
+            fairlane.toml:29:20: write a number of at least 0.0003 (about one request an hour), such as 10 or 0.5
                |
             29 | rate_limit_per_s = 0
                |                    ^
@@ -390,6 +392,79 @@ destination = "crm"
             37 | [[connections]]
                | ^^^^^^^^^^^^^^^"#]],
     );
+}
+
+/// A source, and two connections of it to one destination.
+const TWO: &str = "[[sources]]\nname='a'\nwrite_key='k'\n[[destinations]]\nname='b'\n\
+                   type='webhook'\n[[connections]]\nsource='a'\ndestination='b'\nname='one'\n\
+                   [[connections]]\nsource='a'\ndestination='b'\nname='two'\n";
+
+#[test]
+fn what_is_wrong_in_delivery_is_not_told_again_for_every_connection() {
+    let wrong = "[delivery]\nretry_delay_first = '1h'\nbatch_events_max = 20\n\
+                 window_jobs_max = 10\nbatch_bytes_max = '2KiB'\nwindow_bytes_max = '1KiB'\n";
+    let problems = parse(&format!("{wrong}{TWO}")).expect_err("is wrong");
+    let lines: Vec<_> = problems.list.iter().map(|one| one.line).collect();
+    assert_eq!(lines, [Some(2), Some(3), Some(5)], "{problems}");
+    // One that says a key of it itself is.
+    let problems = parse(&format!("{wrong}{TWO}retry_delay_max = '59m'\n")).expect_err("is wrong");
+    assert_eq!(problems.list.len(), 4, "{problems}");
+    let last = problems.list.last().expect("there are four");
+    assert_eq!(last.line, Some(21), "{problems}");
+    assert!(
+        last.message.contains("retry_delay_max (3540000 ms)"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_rate_is_at_least_one_an_hour() {
+    for wrong in ["0", "1e-300", "0.00029", "-1", "nan", "inf"] {
+        let text = format!("[delivery]\nrate_limit_per_s = {wrong}\n{TWO}");
+        let problems = parse(&text).expect_err(wrong);
+        assert_eq!(problems.list.len(), 1, "{problems}");
+        let told = &problems.list[0].message;
+        assert!(
+            told.contains("at least 0.0003 (about one request an hour)"),
+            "{told}"
+        );
+    }
+    let config = parse(&format!("{TWO}rate_limit_per_s = 0.0003\n")).unwrap();
+    assert_eq!(config.connections[1].policy.rate_limit_per_s, Some(0.0003));
+}
+
+#[test]
+fn no_more_is_in_flight_than_the_scheduler_takes() {
+    let most = scheduler::Options {
+        in_flight_max: 65_536,
+        ..scheduler::Options::default()
+    };
+    most.validate().unwrap();
+    parse("[delivery]\nin_flight_max = 65_536\n").unwrap();
+    let problems = parse("[delivery]\nin_flight_max = 65_537\n").expect_err("is too many");
+    assert!(
+        problems.to_string().contains("use 1 to 65536"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_missing_secret_is_stored_for_this_configuration() {
+    let told = |path: &str| {
+        let text = "[[sources]]\nname='a'\nwrite_key='${secret:sig}'\n";
+        let read = Config::parse(path, text, &Environment::new(), &|_| None, &no_program);
+        read.expect_err("there is none").list.remove(0).message
+    };
+    for (path, command) in [
+        ("fairlane.toml", "`fairlane secret set sig`"),
+        (
+            "/etc/fairlane.toml",
+            "`fairlane secret set -c /etc/fairlane.toml sig`",
+        ),
+        ("my own.toml", "`fairlane secret set -c 'my own.toml' sig`"),
+    ] {
+        assert!(told(path).ends_with(command), "{}", told(path));
+    }
 }
 
 #[test]

@@ -36,16 +36,30 @@ impl Shares {
         }
     }
 
-    /// Says what the limit takes away from the configured `connections_max`.
-    pub fn report(&self, connections_max: u64) {
-        if self.connections < connections_max {
+    /// Says what the limit takes away from the configured `connections_max` and `in_flight_max`.
+    pub fn report(&self, connections_max: u64, in_flight_max: u64) {
+        for (key, configured, left) in self.taken_away(connections_max, in_flight_max) {
             tracing::warn!(
-                connections_max,
-                served = self.connections,
-                "the limit of file descriptors is too low for connections_max: more connections \
-                 than served are refused; raise it (ulimit -n, LimitNOFILE=)"
+                configured,
+                left,
+                "the limit of file descriptors is too low for {key}: only what is left is used; raise \
+                 it (ulimit -n, LimitNOFILE=), or lower {key}"
             );
         }
+    }
+
+    /// Each key that the limit makes less of, what it says, and what is left of it.
+    fn taken_away(
+        &self,
+        connections_max: u64,
+        in_flight_max: u64,
+    ) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        [
+            ("connections_max", connections_max, self.connections),
+            ("in_flight_max", in_flight_max, self.attempts),
+        ]
+        .into_iter()
+        .filter(|(_, configured, left)| left < configured)
     }
 }
 

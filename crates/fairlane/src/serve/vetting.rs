@@ -1,5 +1,7 @@
 //! What only the catalog can say of a configuration: whether each destination's settings fit its
-//! definition, and whether every program compiles.
+//! definition, whether its batches fit the lanes' windows, and whether every program compiles.
+
+mod windows;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,9 +15,19 @@ use crate::config::{Config, ConnectionEntry, DestinationEntry};
 /// What a process apart says of programs, as [`super::apart::vet`] does.
 pub type Apart<'a> = dyn Fn(&[Unit]) -> anyhow::Result<Vec<Option<String>>> + 'a;
 
-/// Definitions of an operator's own that fail their cases are taken out of the catalog: that is a
-/// problem where a destination uses one, and nobody else's; where `before` has a good version, that
-/// one stays.
+/// What a configuration is held against the catalog for.
+#[derive(Clone, Copy)]
+pub enum Moment<'a> {
+    /// A person asks: everything is told.
+    Check,
+    /// A definition that is no good holds the lanes of its destinations, and stops nobody else.
+    Start,
+    /// As at a start; but of a definition that is no good any more, is gone, or does not fit its
+    /// destinations' settings any more, the version in force stays.
+    Reload(&'a Catalog),
+}
+
+/// Definitions of an operator's own that fail their cases are taken out of the catalog.
 ///
 /// # Errors
 /// Everything that is wrong, each with its line.
@@ -23,7 +35,7 @@ pub fn vet(
     config_path: &Path,
     config: &Config,
     catalog: &mut Catalog,
-    before: Option<&Catalog>,
+    moment: Moment<'_>,
     apart: &Apart<'_>,
 ) -> anyhow::Result<()> {
     let file = config_path.display().to_string();
@@ -33,13 +45,23 @@ pub fn vet(
             catalog.refuse(definition.id(), error);
         }
     }
-    if let Some(before) = before {
+    if let Moment::Reload(before) = moment {
+        for destination in &config.destinations {
+            if let Some(error) = lost(&file, destination, catalog, before) {
+                catalog.refuse(&destination.definition, error);
+            }
+        }
         catalog.keep_from(before);
     }
     let mut problems = Vec::new();
     for destination in &config.destinations {
-        vet_destination(&file, destination, catalog, &mut problems);
+        if catalog.refusal(&destination.definition).is_none() || matches!(moment, Moment::Check) {
+            vet_destination(&file, destination, catalog, &mut problems);
+        } else if let Some(kept) = catalog.get(&destination.definition) {
+            fit(&file, destination, &kept, &mut problems);
+        }
     }
+    windows::vet(&file, config, catalog, &mut problems);
     let programs = Programs::compile(&config.connections, apart)?;
     for connection in &config.connections {
         programs.report(&file, connection, &mut problems);
@@ -67,6 +89,33 @@ fn failed_case(definition: &Arc<Definition>) -> Option<Error> {
     })
 }
 
+/// Why the definition in force must stay for this destination, which does nothing wrong itself.
+fn lost(
+    file: &str,
+    destination: &DestinationEntry,
+    catalog: &Catalog,
+    before: &Catalog,
+) -> Option<Error> {
+    let id = &destination.definition;
+    let old = before.get(id)?;
+    let problem = match catalog.get(id) {
+        None if catalog.refusal(id).is_some() => return None,
+        None => "its folder is gone".to_owned(),
+        Some(new) if new.does_the_same(&old) => return None,
+        Some(new) => {
+            let (mut now, mut then) = (Vec::new(), Vec::new());
+            fit(file, destination, &new, &mut now);
+            fit(file, destination, &old, &mut then);
+            if !then.is_empty() {
+                return None;
+            }
+            now.into_iter().next()?
+        }
+    };
+    let place = format!("definition {id}");
+    Some(Error::Definition { place, problem })
+}
+
 fn vet_destination(
     file: &str,
     destination: &DestinationEntry,
@@ -90,6 +139,18 @@ fn vet_destination(
         ));
         return;
     };
+    fit(file, destination, &definition, problems);
+}
+
+/// Whether a destination's settings fit its definition.
+fn fit(
+    file: &str,
+    destination: &DestinationEntry,
+    definition: &Arc<Definition>,
+    problems: &mut Vec<String>,
+) {
+    let at = |line: usize| format!("{file}:{line}: destination {}", destination.name);
+    let kind = &destination.definition;
     if let Err(problem) = delivery::senders::has(definition.sender()) {
         problems.push(format!(
             "{}: type {kind:?}: {problem}",
@@ -108,7 +169,8 @@ fn vet_destination(
             let token = definition.check_token(&settings);
             problems.extend(token.err().map(wrong_setting));
             // A Transformer is what delivery will make of it: whatever fails there fails here.
-            if let Err(error) = Transformer::new(definition, settings, &[], None, None) {
+            if let Err(error) = Transformer::new(Arc::clone(definition), settings, &[], None, None)
+            {
                 problems.push(format!("{}: {error}", at(destination.line)));
             }
         }

@@ -65,7 +65,7 @@ impl Expect {
                 .map(Limit::AttemptsPerDeliveryMax),
             keys.rate("attempts_per_s_max")
                 .map(Limit::AttemptsPerSecondMax),
-            keys.rate("delivered_percent_min")
+            keys.percent("delivered_percent_min")
                 .map(Limit::DeliveredPercentMin),
             keys.time_us("drained_by", 1).map(Limit::DrainedByUs),
             keys.rate("drain_factor_max").map(Limit::DrainFactorMax),
@@ -100,7 +100,7 @@ impl Expect {
                 "no crashes_at in [process]: nothing restarts",
             );
         }
-        if limits.is_empty() {
+        if limits.is_empty() && keys.is_sound() {
             let place = keys.place.clone();
             keys.problem(
                 &place,

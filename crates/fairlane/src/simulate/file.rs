@@ -11,7 +11,8 @@ use scheduler::{LanePolicy, Options};
 
 use super::build::Queues;
 use super::expect::Expect;
-use super::keys::Keys;
+use super::keys::{Keys, TIME_US_MAX};
+use super::limits;
 use crate::config::Problems;
 use crate::config::nearest::did_you_mean;
 use crate::config::problem::{Finder, Place};
@@ -146,12 +147,13 @@ fn plan(keys: &mut Keys<'_, '_, '_>) -> Plan {
         plan.queues = keys
             .choice("queues", &Queues::ALL)
             .unwrap_or(Queues::Connection);
-        read_options(&mut plan.options, keys);
+        limits::read_options(&mut plan.options, keys);
     }
     if let Some(table) = keys.table("process") {
-        plan.process.read(keys.inner("[process]", table));
+        let keys = keys.inner("[process]", table);
+        plan.process.read(keys, plan.duration_us);
     }
-    let policies = read_policies(keys);
+    let policies = limits::read_policies(keys);
     for table in keys.tables("sources") {
         let mut keys = keys.inner("[[sources]]", table);
         let name = keys.name("name").to_owned();
@@ -193,24 +195,6 @@ fn plan(keys: &mut Keys<'_, '_, '_>) -> Plan {
     plan
 }
 
-fn read_options(options: &mut Options, mut keys: Keys<'_, '_, '_>) {
-    keys.set_u32("queue_jobs_max", 1, &mut options.queue_jobs_max);
-    keys.set_u32("queue_in_flight_max", 1, &mut options.queue_in_flight_max);
-    keys.set_u32("in_flight_max", 1, &mut options.in_flight_max);
-    keys.set_u64("in_flight_bytes_max", 1, &mut options.in_flight_bytes_max);
-    keys.set_u32("reserved_percent", 0, &mut options.reserved_percent);
-    keys.set_u32("group_percent", 1, &mut options.group_percent);
-    keys.set_u32("quantum_bytes", 1, &mut options.quantum_bytes);
-    keys.set_time_us("stagger_max", 0, &mut options.stagger_us_max);
-    keys.set_time_us("idle_after", 0, &mut options.idle_after_us);
-    keys.set_time_us("refetch_delay", 1, &mut options.refetch_delay_us);
-    if let Err(error) = options.validate() {
-        let place = keys.place.clone();
-        keys.problem(&place, error.to_string());
-    }
-    keys.end();
-}
-
 impl Default for Process {
     fn default() -> Self {
         Self {
@@ -225,67 +209,21 @@ impl Default for Process {
 }
 
 impl Process {
-    fn read(&mut self, mut keys: Keys<'_, '_, '_>) {
-        keys.set_time_us("progress_every", 1, &mut self.flush_us);
-        keys.set_time_us("commit_takes", 1, &mut self.commit_us);
-        keys.set_time_us("growth_every", 0, &mut self.growth_us);
-        keys.set_time_us("restart_takes", 1, &mut self.restart_us);
-        self.crashes_us = keys.times_us("crashes_at");
+    fn read(&mut self, mut keys: Keys<'_, '_, '_>, duration_us: u64) {
+        keys.set_time_us("progress_every", 1, TIME_US_MAX, &mut self.flush_us);
+        keys.set_time_us("commit_takes", 1, TIME_US_MAX, &mut self.commit_us);
+        keys.set_time_us("growth_every", 0, TIME_US_MAX, &mut self.growth_us);
+        keys.set_time_us("restart_takes", 1, TIME_US_MAX, &mut self.restart_us);
+        for (at_us, place) in keys.times_us("crashes_at") {
+            if at_us >= duration_us {
+                let late = "after the scenario's end: no event would come after this crash";
+                keys.problem(&place, late);
+            }
+            self.crashes_us.push(at_us);
+        }
         self.fetch_fails_one_in = keys.count("fetch_fails_one_in", 2, u64::MAX / 2);
         keys.end();
     }
-}
-
-/// `[policies.NAME]`, each with what differs from the defaults.
-fn read_policies(keys: &mut Keys<'_, '_, '_>) -> BTreeMap<String, Arc<LanePolicy>> {
-    let mut policies = BTreeMap::new();
-    let Some((tables, _)) = keys.table("policies") else {
-        return policies;
-    };
-    for entry in &tables.entries {
-        let tree::Value::Table(table) = &entry.node.value else {
-            keys.problem(&entry.key_place, "write [policies.NAME] above its keys");
-            continue;
-        };
-        let mut policy = LanePolicy::default();
-        read_policy(
-            &mut policy,
-            keys.inner("[policies]", (table, entry.key_place.clone())),
-        );
-        policies.insert(entry.key.clone(), Arc::new(policy));
-    }
-    policies
-}
-
-fn read_policy(policy: &mut LanePolicy, mut keys: Keys<'_, '_, '_>) {
-    keys.set_u32("batch_events_max", 1, &mut policy.batch_events_max);
-    keys.set_u64("batch_bytes_max", 1, &mut policy.batch_bytes_max);
-    keys.set_time_us("batch_wait", 0, &mut policy.batch_wait_us);
-    keys.set_u32("concurrency_init", 1, &mut policy.concurrency_init);
-    keys.set_u32("concurrency_max", 1, &mut policy.concurrency_max);
-    policy.rate_limit_per_s = keys.rate("rate_limit_per_s");
-    keys.set_time_us("expiry", 1, &mut policy.expiry_us);
-    keys.set_u32("attempts_min", 1, &mut policy.attempts_min);
-    keys.set_time_us("backoff_first", 1, &mut policy.backoff_first_us);
-    keys.set_time_us("backoff_max", 1, &mut policy.backoff_us_max);
-    keys.set_u32("retry_percent", 1, &mut policy.retry_percent);
-    keys.set_u32("recent_percent", 0, &mut policy.recent_percent);
-    keys.flag("ordered", &mut policy.ordered);
-    keys.set_time_us("recent", 1, &mut policy.recent_us);
-    keys.set_u32("poison_failures", 1, &mut policy.poison_failures);
-    keys.set_u32("window_jobs_max", 1, &mut policy.window_jobs_max);
-    keys.set_u64("window_bytes_max", 1, &mut policy.window_bytes_max);
-    keys.set_time_us("breaker_window", 1, &mut policy.breaker_window_us);
-    keys.set_time_us("probe_max", 1, &mut policy.probe_us_max);
-    keys.set_time_us("hold_probe", 1, &mut policy.hold_probe_us);
-    if keys.has("concurrency_init") && policy.concurrency_init > policy.concurrency_max {
-        keys.refuse("concurrency_init", "above concurrency_max");
-    }
-    if let Err(error) = policy.validate() {
-        let place = keys.place.clone();
-        keys.problem(&place, error.to_string());
-    }
-    keys.end();
 }
 
 impl SourceSet {
@@ -297,9 +235,9 @@ impl SourceSet {
             keys.refuse("events_per_s_in_all", "give this or events_per_s, not both");
         }
         let mut model = StreamModel::steady(0.0);
-        keys.set_u32("event_bytes_min", 1, &mut model.event_bytes_min);
-        keys.set_u32("event_bytes_max", 1, &mut model.event_bytes_max);
-        keys.set_u32("keys", 0, &mut model.keys);
+        keys.set_u32("event_bytes_min", 1, u32::MAX, &mut model.event_bytes_min);
+        keys.set_u32("event_bytes_max", 1, u32::MAX, &mut model.event_bytes_max);
+        keys.set_u32("keys", 0, u32::MAX, &mut model.keys);
         if model.event_bytes_min > model.event_bytes_max {
             keys.refuse("event_bytes_min", "above event_bytes_max");
         }
@@ -359,14 +297,26 @@ impl DestinationSet {
         if model.slow_us_max < high {
             keys.refuse("slow_max", "below latency_max");
         }
+        if keys.has("slow_one_in") != keys.has("slow_max") {
+            let said = if keys.has("slow_max") {
+                "slow_max"
+            } else {
+                "slow_one_in"
+            };
+            let together =
+                "slow_one_in and slow_max go together: one of so many takes up to so long";
+            keys.refuse(said, together);
+        }
         keys.flag("batch_partial", &mut model.batch_partial);
+        let count = keys.count("count", 1, THINGS_MAX).unwrap_or(1);
         let mut faults = Vec::new();
         for table in keys.tables("faults") {
-            faults.extend(FaultSet::read(keys.inner("[[destinations.faults]]", table)));
+            let keys = keys.inner("[[destinations.faults]]", table);
+            faults.extend(FaultSet::read(keys, count));
         }
         let destination = Self {
             name,
-            count: keys.count("count", 1, THINGS_MAX).unwrap_or(1),
+            count,
             model,
             faults,
         };
@@ -394,7 +344,8 @@ const FAILURES: &[(&str, Failure)] = &[
 ];
 
 impl FaultSet {
-    fn read(mut keys: Keys<'_, '_, '_>) -> Option<Self> {
+    /// `count`: how many destinations there are to have it.
+    fn read(mut keys: Keys<'_, '_, '_>, count: u64) -> Option<Self> {
         #[derive(Clone, Copy)]
         enum Kind {
             Failing,
@@ -450,6 +401,12 @@ impl FaultSet {
         if lasts_us.is_some() != at_once.is_some() {
             keys.refuse("each_lasts", "each_lasts and failing_at_once go together");
         }
+        if let Some(at_once) = at_once.filter(|at_once| *at_once > count) {
+            keys.refuse(
+                "failing_at_once",
+                format!("{at_once} are more than there are: the destinations' count is {count}"),
+            );
+        }
         if kind.is_some() {
             keys.end();
         }
@@ -498,6 +455,17 @@ impl LaneSet {
             .sources
             .get(sources)
             .map_or(0, |set| set.count * lanes.per_source);
+        let source = plan.sources.get(sources);
+        if let Some(source) = source.filter(|set| lanes.policy.ordered && set.model.keys == 0) {
+            keys.refuse(
+                "policy",
+                format!(
+                    "ordered, but the events of {:?} have no keys to be in order by: give those \
+                     [[sources]] keys = 500 or the like",
+                    source.name
+                ),
+            );
+        }
         if count > THINGS_MAX {
             keys.refuse(
                 "per_source",

@@ -1,10 +1,11 @@
 //! Reads a table of a scenario key by key, each by its type and range, and adds what is wrong to
 //! the problems with its line. What is asked for is what there is: any other key is unknown.
 
+use crate::config::keys::RATE_PER_S_MIN;
 use crate::config::nearest::did_you_mean;
 use crate::config::problem::{Finder, Place};
 use crate::config::tree::{Node, Table, Value};
-use crate::config::units::{parse_bytes, parse_duration_ms};
+use crate::config::units::{parse_bytes, parse_duration_ms, show_duration};
 
 pub struct Keys<'a, 'f, 't> {
     /// How errors call the table: `[[sources]]`.
@@ -13,10 +14,12 @@ pub struct Keys<'a, 'f, 't> {
     pub place: Place,
     found: &'f mut Finder<'t>,
     asked: Vec<&'static str>,
+    /// Keys of which something was said already.
+    refused: Vec<String>,
 }
 
 /// No time in a scenario is longer: what is later cannot be told from a slip of the pen.
-const TIME_US_MAX: u64 = 400 * 86_400 * 1_000_000;
+pub const TIME_US_MAX: u64 = 400 * 86_400 * 1_000_000;
 
 impl<'a, 'f, 't> Keys<'a, 'f, 't> {
     pub fn new(
@@ -31,6 +34,7 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
             place,
             found,
             asked: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -55,6 +59,17 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
     pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
         let place = self.place_of(key);
         self.found.add(&place, message);
+        self.refused.push(key.to_owned());
+    }
+
+    /// Whether nothing is wrong with any of these: what they say together makes sense only then.
+    pub fn are_sound(&self, keys: &[&str]) -> bool {
+        !self.refused.iter().any(|key| keys.contains(&key.as_str()))
+    }
+
+    /// Whether nothing is wrong with any key.
+    pub fn is_sound(&self) -> bool {
+        self.refused.is_empty()
     }
 
     pub fn place_of(&self, key: &str) -> Place {
@@ -103,21 +118,36 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
 
     /// Microseconds, at least `least`.
     pub fn time_us(&mut self, key: &'static str, least: u64) -> Option<u64> {
-        let node = self.node(key)?;
-        let us = self.time_of(node)?;
-        if us < least {
-            return self.wrong(key, "too short a time: it must be above 0");
+        match time_of(self.node(key)?) {
+            Ok(us) if us < least => {
+                let least = match least {
+                    1 => "above 0".to_owned(),
+                    least => format!("at least {}", show_us(least)),
+                };
+                self.wrong(key, &format!("too short a time: it must be {least}"))
+            }
+            Ok(us) => Some(us),
+            Err(message) => {
+                self.refuse(key, message);
+                None
+            }
         }
-        Some(us)
     }
 
-    pub fn set_time_us(&mut self, key: &'static str, least: u64, field: &mut u64) {
-        if let Some(us) = self.time_us(key, least) {
-            *field = us;
+    /// Microseconds from `least` to `most`.
+    pub fn set_time_us(&mut self, key: &'static str, least: u64, most: u64, field: &mut u64) {
+        match self.time_us(key, 0) {
+            Some(us) if (least..=most).contains(&us) => *field = us,
+            Some(us) => {
+                let [us, least, most] = [us, least, most].map(show_us);
+                self.refuse(key, format!("{key} is {us}: use {least} to {most}"));
+            }
+            None => {}
         }
     }
 
-    pub fn times_us(&mut self, key: &'static str) -> Vec<u64> {
+    /// Times, each with its place.
+    pub fn times_us(&mut self, key: &'static str) -> Vec<(u64, Place)> {
         let Some(node) = self.node(key) else {
             return Vec::new();
         };
@@ -125,25 +155,14 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
             self.refuse(key, "give a list of times, as in [\"90s\", \"5m\"]");
             return Vec::new();
         };
-        items.iter().filter_map(|item| self.time_of(item)).collect()
-    }
-
-    fn time_of(&mut self, node: &Node) -> Option<u64> {
-        let parsed = match &node.value {
-            Value::Text(text) => parse_us(text),
-            other => Err(format!("{}: write a time as in \"30s\"", other.kind())),
-        };
-        let bounded = parsed.and_then(|us| match us {
-            ..=TIME_US_MAX => Ok(us),
-            _ => Err("longer than 400 days".to_owned()),
-        });
-        match bounded {
-            Ok(us) => Some(us),
-            Err(message) => {
-                self.found.add(&node.place, message);
-                None
+        let mut times = Vec::new();
+        for item in items {
+            match time_of(item) {
+                Ok(us) => times.push((us, item.place.clone())),
+                Err(message) => self.found.add(&item.place, message),
             }
         }
+        times
     }
 
     pub fn count(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
@@ -165,8 +184,8 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
         }
     }
 
-    pub fn set_u32(&mut self, key: &'static str, least: u64, field: &mut u32) {
-        let number = self.count(key, least, u32::MAX.into());
+    pub fn set_u32(&mut self, key: &'static str, least: u32, most: u32, field: &mut u32) {
+        let number = self.count(key, least.into(), most.into());
         if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
             *field = number;
         }
@@ -176,6 +195,19 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
     pub fn rate(&mut self, key: &'static str) -> Option<f64> {
         let wrong = "no number above 0 and below 1e9, such as 16000 or 0.5";
         self.number(key, |number| number > 0.0, wrong)
+    }
+
+    /// Part of a whole that is not nothing.
+    pub fn percent(&mut self, key: &'static str) -> Option<f64> {
+        let wrong = "no number above 0 and up to 100, such as 99.9";
+        self.number(key, |number| number > 0.0 && number <= 100.0, wrong)
+    }
+
+    /// Requests a second, as the configuration takes them.
+    pub fn rate_limit(&mut self, key: &'static str) -> Option<f64> {
+        let wrong =
+            format!("no number from {RATE_PER_S_MIN} (one an hour) to 1e9, such as 16000 or 0.5");
+        self.number(key, |number| number >= RATE_PER_S_MIN, &wrong)
     }
 
     /// A number from 0 on.
@@ -257,6 +289,26 @@ impl<'a, 'f, 't> Keys<'a, 'f, 't> {
     fn wrong<T>(&mut self, key: &str, what: &str) -> Option<T> {
         self.refuse(key, format!("{key} is {what}"));
         None
+    }
+}
+
+fn time_of(node: &Node) -> Result<u64, String> {
+    let us = match &node.value {
+        Value::Text(text) => parse_us(text)?,
+        other => return Err(format!("{}: write a time as in \"30s\"", other.kind())),
+    };
+    match us {
+        ..=TIME_US_MAX => Ok(us),
+        _ => Err("longer than 400 days".to_owned()),
+    }
+}
+
+/// The shortest way to write a time of a scenario.
+pub fn show_us(us: u64) -> String {
+    if us.is_multiple_of(1_000) {
+        show_duration(us / 1_000)
+    } else {
+        format!("{us}us")
     }
 }
 

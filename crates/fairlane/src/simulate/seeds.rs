@@ -16,12 +16,13 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 /// Runs the seeds from `first` on, until one breaks a promise. `each` is told of every run.
 ///
 /// # Errors
-/// The seed that broke a promise, and which; an interrupted run has none.
+/// What `broken` says of the seed that broke a promise; an interrupted run has none.
 pub fn run(
     first: u64,
     seeds: u64,
     scenario: &(dyn Fn(u64) -> Scenario + Sync),
     each: &(dyn Fn(u64, Report) + Sync),
+    broken: &dyn Fn(u64, Violation) -> anyhow::Error,
 ) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (next, steps, stop) = (
@@ -29,7 +30,7 @@ pub fn run(
         AtomicU64::new(0),
         AtomicBool::new(false),
     );
-    let broken: Mutex<Option<(u64, Violation)>> = Mutex::new(None);
+    let first_broken: Mutex<Option<(u64, Violation)>> = Mutex::new(None);
     let end = first.saturating_add(seeds);
     let began = Instant::now();
     let work = || {
@@ -45,7 +46,7 @@ pub fn run(
                 }
                 Err(violation) => {
                     stop.store(true, Ordering::Relaxed);
-                    broken
+                    first_broken
                         .lock()
                         .expect("no thread panics with it")
                         .get_or_insert((seed, violation));
@@ -65,8 +66,9 @@ pub fn run(
     if told {
         eprintln!();
     }
-    if let Some((seed, violation)) = broken.into_inner().expect("no thread panics with it") {
-        anyhow::bail!("seed {seed} breaks a promise {violation}");
+    let first_broken = first_broken.into_inner();
+    if let Some((seed, violation)) = first_broken.expect("no thread panics with it") {
+        return Err(broken(seed, violation));
     }
     let took = began.elapsed().as_secs_f64();
     println!(

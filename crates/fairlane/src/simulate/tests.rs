@@ -112,6 +112,46 @@ fn a_shared_queue_blocks_where_lanes_do_not() {
 }
 
 #[test]
+fn a_scenario_that_ends_too_early_is_not_a_fault_of_the_scheduler() {
+    let text = r#"
+title = "a test"
+duration = "1s"
+settle_max = "500ms"
+[[sources]]
+name = "shop"
+events_per_s = 10
+[[destinations]]
+name = "service"
+faults = [{ kind = "failing" }]
+[[lanes]]
+name = "shop"
+sources = "shop"
+destinations = "service"
+"#;
+    let plan = file::parse("test", text).expect("it makes sense");
+    let said = |plan: Plan| once(plan, 7, 1).map(|_| ()).unwrap_err().to_string();
+    let told = said(plan.clone());
+    assert!(
+        told.starts_with("seed 7: settle_max (500ms) ended before all was settled (")
+            && told.ends_with(" jobs are still unsettled): raise it, or let the faults end sooner"),
+        "{told}"
+    );
+    let many = |seed| build::build(&plan, seed, 1).scenario;
+    let why = |seed, violation| why_broken(&plan, seed, &violation);
+    let of_seeds = seeds::run(7, 1, &many, &|_, _| (), &why).unwrap_err();
+    assert_eq!(of_seeds.to_string(), told);
+    // Anything else is.
+    let violation = Violation {
+        at_us: 3,
+        what: "a job ended twice".to_owned(),
+    };
+    assert_eq!(
+        why_broken(&plan, 7, &violation).to_string(),
+        "seed 7 breaks a promise of the scheduler: report this: at 3 us: a job ended twice"
+    );
+}
+
+#[test]
 fn figures_are_said_as_a_person_does() {
     let said = [
         999,

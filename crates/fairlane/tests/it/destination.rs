@@ -116,6 +116,86 @@ fn a_filter_that_no_case_matches_is_an_error() {
 }
 
 #[test]
+fn what_is_tested_and_shown_is_told_as_json_too() {
+    let dir = begun();
+    let here = dir.path();
+    let test = ["destination", "test", "./destinations/mine", "--json"];
+    let (code, out, err) = run(here, &test, "");
+    assert_eq!(code, 0, "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let cases = told["cases"].as_u64().unwrap();
+    let all = json!({"cases": cases, "definitions": 1, "failed": []});
+    assert!(cases > 0 && told == all, "{told}");
+
+    change(
+        here,
+        "destinations/mine/event.vrl",
+        "/v1/events",
+        "/v2/events",
+    );
+    let (code, out, err) = run(here, &test, "");
+    assert_eq!(code, 1, "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let failed = &told["failed"][0];
+    assert_eq!(
+        (&told["cases"], &failed["definition"]),
+        (&json!(cases), &json!("mine"))
+    );
+    let why = failed["failure"].as_str().unwrap();
+    assert!(why.contains("requests[0].url: "), "{told}");
+
+    let show = ["destination", "show", "./destinations/mine", "--json"];
+    let (code, out, err) = run(here, &show, "");
+    assert_eq!(code, 0, "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["id"], "mine");
+    let key = &told["settings"][0];
+    assert_eq!(
+        (&key["name"], &key["secret"]),
+        (&json!("api_key"), &json!(true)),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_definition_needs_a_case() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::remove_dir_all(here.join("destinations/mine/cases")).unwrap();
+    let test = ["destination", "test", "./destinations/mine"];
+    let (code, out, _) = run(here, &test, "");
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("FAILED mine/cases/*.json: (no case)") && out.contains("cases/track.json"),
+        "{out}"
+    );
+    let (code, _, err) = run(here, &[&test[..], &["--bless"]].concat(), "");
+    assert_eq!(code, 1);
+    assert!(err.contains("mine has no case to bless"), "{err}");
+}
+
+#[test]
+fn events_are_shown_to_the_letter() {
+    let dir = begun();
+    let here = dir.path();
+    std::fs::write(here.join("hook.json"), "{\"url\":\"https://a.example/\"}").unwrap();
+    let event = r#"{"type":"track","n":1.10,"big":123456789012345678901234567890}"#;
+    let transform = [
+        "destination",
+        "transform",
+        "webhook",
+        "--settings",
+        "hook.json",
+    ];
+    // As an editor saves it that puts a mark before a text.
+    let (code, out, err) = run(here, &transform, &format!("\u{feff}{event}\n"));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains(&format!("\"body\":{event},")), "{out}");
+    let (_, out, _) = run(here, &transform, "{\"type\":\"purchase\"}\n");
+    assert_eq!(out, "{\"filtered\":\"event_type\"}\n");
+}
+
+#[test]
 fn a_folder_is_measured_by_its_path() {
     let dir = begun();
     let bench = ["destination", "bench", "./destinations/mine"];
@@ -251,11 +331,17 @@ fn definitions_are_held_against_facts() {
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["destinations"][0]["missing"], 1, "{report}");
 
+    // The directory around them will do.
+    let around = ["destination", "verify", ".", "--overlay", "destinations"];
+    let (code, out, err) = run(here, &around, "");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(line(&out), ["mine", "3", "1", "1", "1"], "{out}");
     // It holds another JSON file, which is no file of facts.
+    std::fs::rename(here.join("facts"), here.join("other")).unwrap();
     let (code, out, err) = run(here, &["destination", "verify", "."], "");
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(
-        err.contains("DIR should hold the files of facts themselves; did you mean ./facts?"),
+        err.contains("DIR, or DIR/facts, should hold the files of facts themselves"),
         "{err}"
     );
     let (code, _, err) = run(here, &["destination", "verify", "destinations"], "");
@@ -468,6 +554,18 @@ fn what_a_service_answered_is_recorded_and_played_back() {
     let (code, _, err) = run(here, &unknown, "");
     assert_ne!(code, 0);
     assert!(err.contains("there is no case \"no such case\""), "{err}");
+
+    let cases = here.join("destinations/mine/cases");
+    std::fs::remove_dir_all(&cases).unwrap();
+    std::fs::create_dir(&cases).unwrap();
+    let unsaid = "{\"name\": \"unsaid\", \"event\": {\"type\": \"track\"}}";
+    std::fs::write(cases.join("a.json"), unsaid).unwrap();
+    let (code, _, err) = run(here, &record, "");
+    assert_ne!(code, 0);
+    assert!(
+        err.contains("case \"unsaid\" does not say yet") && err.contains("--bless` first"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -549,7 +647,7 @@ fn a_half_made_folder_breaks_no_command_but_its_own() {
         refused.contains("half") && refused.contains("no destination.toml"),
         "{out}"
     );
-    assert!(refused.contains("wrong/event.vrl:1: "), "{out}");
+    assert!(refused.contains("wrong/event.vrl:1:9: "), "{out}");
     let (_, out, _) = run(&["list", "--json"]);
     let all: Vec<Value> = serde_json::from_str(&out).unwrap();
     let refused = |id: &str| {

@@ -6,7 +6,7 @@ use vrl::value::Value;
 
 use super::*;
 use crate::program::scope::Scope;
-use crate::program::{Program, Role, Stop, configuration, environment, functions, run, vet};
+use crate::program::{Lines, Program, Role, Stop, configuration, environment, functions, run, vet};
 
 /// Compiled as it is, or with barriers.
 fn compile(text: &str, role: Role, barriers: bool) -> Result<Program, String> {
@@ -19,6 +19,7 @@ fn compile(text: &str, role: Role, barriers: bool) -> Result<Program, String> {
     Compiler::compile(functions::compiled(), tree, &state, configuration(role))
         .map(|result| Program {
             vrl: result.program,
+            lines: Lines::of(text),
         })
         .map_err(|problems| {
             let problems = problems.into_iter().map(|one| one.message().to_owned());
@@ -44,7 +45,8 @@ fn outcome(text: &str, barriers: bool) -> Result<Value, String> {
         &mut Runtime::default(),
     ) {
         Ok(value) => Ok(Value::Array(vec![value, root])),
-        Err(Stop::Aborted(why) | Stop::Failed(why) | Stop::Limit(why)) => Err(why),
+        Err(Stop::Failed(why) | Stop::Limit(why)) => Err(why),
+        Err(Stop::Aborted { line, message }) => Err(format!("{line}: {message}")),
     }
 }
 

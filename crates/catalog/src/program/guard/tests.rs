@@ -154,13 +154,22 @@ fn an_interruption_is_not_caught_by_the_program() {
 
 #[test]
 fn errors_and_aborts_are_told_apart() {
-    assert!(matches!(
-        outcome("int!(.s)", "{\"s\":\"x\"}"),
-        Err(Stop::Failed(_))
-    ));
+    let failed = "line 2: int() failed: expected integer, got string";
+    assert_eq!(
+        outcome("x = 1\nint!(.s)", "{\"s\":\"x\"}"),
+        Err(Stop::Failed(failed.to_owned()))
+    );
+    let aborted = |line, message: &str| Stop::Aborted {
+        line,
+        message: message.to_owned(),
+    };
     assert_eq!(
         outcome("abort \"not for us\"", "{}"),
-        Err(Stop::Aborted("not for us".to_owned()))
+        Err(aborted(1, "not for us"))
+    );
+    assert_eq!(
+        outcome("x = 1\nif x == 1 {\n  abort\n}", "{}"),
+        Err(aborted(3, ""))
     );
     assert_eq!(outcome("1 + 2", "{}"), Ok(Value::Integer(3)));
 }

@@ -90,6 +90,29 @@ fn types_are_those_of_vrl() {
 }
 
 #[test]
+fn what_no_json_can_hold_is_no_number() {
+    let guarded: Vec<_> = vrl::stdlib::all().into_iter().map(guarded).collect();
+    for function in FINITE {
+        for text in ["Infinity", "-inf", "1e999"] {
+            let source = format!("{function}!(\"{text}\")");
+            let told = value(&source, &guarded).unwrap_err();
+            assert!(told.contains("is no finite number"), "{source}: {told}");
+            let source = format!("{function}(\"{text}\") ?? 7");
+            assert_eq!(value(&source, &guarded), Ok(Value::Integer(7)), "{source}");
+        }
+        let source = format!("{function}!(\"1.5e3\")");
+        assert_eq!(
+            value(&source, &guarded),
+            Ok(Value::from_f64_or_zero(1500.0))
+        );
+    }
+    assert_eq!(
+        value("to_float(true)", &guarded),
+        Ok(Value::from_f64_or_zero(1.0))
+    );
+}
+
+#[test]
 fn every_body_is_used() {
     let all = vrl::stdlib::all();
     for (name, _) in BODIES {

@@ -121,11 +121,14 @@ fn a_replay_is_steered_by_the_name_that_is_shown() {
     let mut world = World::new();
     let receiver = Receiver::ok();
     world.hook("again", &receiver);
-    let delivery = world.start();
+    let delivery = world.start_with(crate::Options {
+        replays_running_max: 2,
+        ..World::options()
+    });
     let first = world.append(0..20);
     world.settle(&delivery, "again");
     let slow = ReplayTerms {
-        rate_limit_per_s: Some(2),
+        rate_limit_per_s: Some(1),
         ..ReplayTerms::default()
     };
     let to = Offset(first.0 + 20);
@@ -150,6 +153,14 @@ fn a_replay_is_steered_by_the_name_that_is_shown() {
     let lanes = world.block_on(delivery.lanes());
     let begun = lanes.into_iter().find(|one| one.lane == lane).unwrap();
     assert_eq!((begun.state, begun.counts.delivered), (held, 0));
+    // Two are running: there may be so many.
+    let one_more = delivery.replay("again", first, to, ReplayTerms::default());
+    let refused = world.block_on(one_more).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("2 replays are running already")
+    );
     for unknown in ["again (replay 99)", "nobody (replay 1)"] {
         assert!(world.block_on(delivery.hold(unknown)).is_err());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use catalog::{EventCase, Recording, event_cases, record, result_text};
+use catalog::{EventCase, Recording, event_cases, record, result_text, unblessed_cases};
 
 use super::is_path;
 use super::trial::Bench;
@@ -62,6 +62,15 @@ fn folder(args: &RecordArgs) -> anyhow::Result<PathBuf> {
 
 fn chosen(args: &RecordArgs, bench: &Bench) -> anyhow::Result<Vec<EventCase>> {
     let mut cases = event_cases(&bench.definition)?;
+    let unblessed = unblessed_cases(&bench.definition);
+    let mut asked = args.cases.iter();
+    let unsaid = asked.find(|name| unblessed.contains(name));
+    if let Some(name) = unsaid.or(unblessed.first().filter(|_| cases.is_empty())) {
+        bail!(
+            "case {name:?} does not say yet what is sent: run `fairlane destination test --bless` \
+             first"
+        );
+    }
     if let Some(unknown) = args
         .cases
         .iter()

@@ -1,6 +1,6 @@
 //! `fairlane destination send`: events on their way to the real service, once.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -11,8 +11,8 @@ use delivery::trial::Answer;
 use model::{Failure, JobResult};
 use serde_json::{Map, Value, json};
 
-use super::read;
 use super::trial::{Bench, Struck};
+use super::{lines_of_input, read};
 use crate::cli::SendOnceArgs;
 
 /// How much is shown of a body.
@@ -43,11 +43,7 @@ pub fn run(args: &SendOnceArgs) -> anyhow::Result<ExitCode> {
 fn events(args: &SendOnceArgs) -> anyhow::Result<Vec<Bytes>> {
     let lines: Vec<String> = match &args.event {
         Some(path) => read(path)?.lines().map(str::to_owned).collect(),
-        None => std::io::stdin()
-            .lock()
-            .lines()
-            .collect::<Result<_, _>>()
-            .context("cannot read events from standard input")?,
+        None => lines_of_input().collect::<Result<_, _>>()?,
     };
     let mut events = Vec::new();
     for (index, line) in lines.into_iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use catalog::compare::differences;
 use catalog::{CaseReport, Definition, bless, run_cases};
+use serde_json::json;
 
 use super::{catalog, find_in, from_folder, is_path, parallel};
 use crate::cli::TestArgs;
@@ -41,7 +42,8 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let mut definitions: Vec<&Arc<Definition>> = chosen.iter().map(|one| &one.definition).collect();
     // The longest first: one that came last would have a core to itself.
     definitions.sort_by_key(|definition| std::cmp::Reverse(definition.program_bytes()));
-    let (mut passed, mut failed) = (0, 0);
+    let mut passed = 0;
+    let mut failed = Vec::new();
     let mut reports = parallel::map(&definitions, |definition| reports_of(definition))?;
     reports.sort_by(|left, right| name_of(left).cmp(&name_of(right)));
     for report in refused.into_iter().chain(reports.into_iter().flatten()) {
@@ -52,25 +54,37 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
             passed += 1;
             continue;
         };
-        failed += 1;
-        println!(
-            "FAILED {}/{}: {}\n{failure}\n",
-            report.definition, report.file, report.name
+        if !args.json {
+            println!(
+                "FAILED {}/{}: {}\n{failure}\n",
+                report.definition, report.file, report.name
+            );
+        }
+        failed.push(
+            json!({"definition": report.definition, "file": report.file, "name": report.name,
+                "failure": failure}),
         );
     }
-    if failed > 0 {
-        bail!("{failed} cases failed, {passed} passed");
+    if args.json {
+        let told = json!({"cases": passed + failed.len(), "definitions": definitions.len(),
+            "failed": failed});
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    }
+    if !failed.is_empty() {
+        bail!("{} cases failed, {passed} passed", failed.len());
     }
     if let Some(text) = &args.filter
         && passed == 0
     {
         bail!("there is no case whose name holds {text:?}: the names stand in cases/*.json");
     }
-    println!(
-        "{passed} cases of {} definitions passed in {:.2} s",
-        definitions.len(),
-        started.elapsed().as_secs_f64()
-    );
+    if !args.json {
+        println!(
+            "{passed} cases of {} definitions passed in {:.2} s",
+            definitions.len(),
+            started.elapsed().as_secs_f64()
+        );
+    }
     Ok(())
 }
 
@@ -131,6 +145,9 @@ fn at_path(id: &str) -> anyhow::Result<Chosen> {
 
 fn bless_one(chosen: &Chosen) -> anyhow::Result<()> {
     let id = chosen.definition.id();
+    if chosen.definition.case_files() == 0 {
+        bail!("{id} has no case to bless: write an event into cases/track.json first");
+    }
     let folder = chosen.folder.as_ref().with_context(|| {
         format!("{id} is built in: give --overlay DIR, or the path of its folder, to bless it")
     })?;

@@ -1,11 +1,10 @@
 //! `fairlane destination transform`: what a definition makes of events.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 
-use anyhow::Context as _;
 use catalog::{parse_answers, play_line};
 
-use super::{find, read, settings_from, transformer};
+use super::{find, lines_of_input, read, settings_from, transformer};
 use crate::cli::TransformArgs;
 
 pub fn run(args: &TransformArgs) -> anyhow::Result<()> {
@@ -17,11 +16,11 @@ pub fn run(args: &TransformArgs) -> anyhow::Result<()> {
     };
     let mut transformer = transformer(&definition, settings_from(&definition, &args.settings)?)?;
     let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.context("cannot read events from standard input")?;
+    for line in lines_of_input() {
+        let line = line?;
         if !line.trim().is_empty() {
             let outcome = play_line(&mut transformer, line.as_bytes(), &answers);
-            writeln!(out, "{}", outcome.to_value())?;
+            writeln!(out, "{}", outcome.to_line())?;
         }
     }
     Ok(())

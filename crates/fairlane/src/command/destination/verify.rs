@@ -5,7 +5,7 @@
 //! and the body are: as JSON (keys in any order, `1` is `1.0`), as pairs where it is a form.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -85,11 +85,12 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let mut defined = Vec::new();
     let mut undefined = Vec::new();
     let mut refused = Vec::new();
-    let ids = chosen(args)?;
+    let dir = facts_dir(&args.facts);
+    let ids = chosen(args, &dir)?;
     let files = ids.len();
     let mut any_case = false;
     for id in ids {
-        let facts: Facts = serde_json::from_str(&read(&args.facts.join(format!("{id}.json")))?)
+        let facts: Facts = serde_json::from_str(&read(&dir.join(format!("{id}.json")))?)
             .with_context(|| format!("{id}.json holds no facts"))?;
         any_case |= facts.cases.iter().any(FactCase::says_something);
         match catalog.get(&id) {
@@ -100,7 +101,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         }
     }
     if !any_case {
-        return Err(nothing_in(&args.facts, files));
+        return Err(nothing_in(&dir, files));
     }
     let mut scores = parallel::map(&defined, |(definition, facts)| score(definition, facts))?;
     for (id, facts) in &refused {
@@ -126,12 +127,22 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn chosen(args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
+/// The directory itself, or its `facts`.
+fn facts_dir(dir: &Path) -> PathBuf {
+    let below = dir.join("facts");
+    if below.is_dir() {
+        below
+    } else {
+        dir.to_owned()
+    }
+}
+
+fn chosen(args: &VerifyArgs, dir: &Path) -> anyhow::Result<Vec<String>> {
     if !args.ids.is_empty() {
         return Ok(args.ids.clone());
     }
-    let entries = std::fs::read_dir(&args.facts)
-        .with_context(|| format!("cannot read {}", args.facts.display()))?;
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut ids = Vec::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -147,15 +158,9 @@ fn chosen(args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
 
 /// Any JSON object can be read as facts without a case: another directory's files would all be right.
 fn nothing_in(dir: &Path, files: usize) -> anyhow::Error {
-    let below = dir.join("facts");
-    let hint = if below.is_dir() {
-        format!("; did you mean {}?", below.display())
-    } else {
-        String::new()
-    };
     anyhow::anyhow!(
-        "no case with an event or requests in {files} files <id>.json of {}: DIR should hold the \
-         files of facts themselves{hint}",
+        "no case with an event or requests in {files} files <id>.json of {}: DIR, or DIR/facts, \
+         should hold the files of facts themselves",
         dir.display()
     )
 }
@@ -282,6 +287,7 @@ impl Score {
             None => String::new(),
             Some(Refused::Filtered(why)) => format!(": filtered, {why}"),
             Some(Refused::Rejected(why)) => format!(": rejected, {why}"),
+            Some(Refused::Answered(result)) => format!(": {result}"),
         };
         let mut made = outcome.requests;
         let mut left: Vec<&FactRequest> = Vec::new();

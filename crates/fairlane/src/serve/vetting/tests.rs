@@ -52,7 +52,7 @@ fn harmless(units: &[Unit]) -> anyhow::Result<Vec<Option<String>>> {
 fn programs_of_connections_are_compiled_apart_before_they_are_here() {
     let mut catalog = Catalog::embedded().unwrap();
     let path = Path::new("f.toml");
-    let told = vet(path, &config(CONFIG), &mut catalog, None, &deadly).unwrap_err();
+    let told = vet(path, &config(CONFIG), &mut catalog, Moment::Check, &deadly).unwrap_err();
     let told = told.to_string();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 4, "{told}");
@@ -106,16 +106,141 @@ fn a_definition_that_fails_its_case_harms_only_who_uses_it() {
     let path = Path::new("f.toml");
     let other = "[[destinations]]\nname = \"hole\"\ntype = \"blackhole\"\n";
     let mut unused = catalog();
-    vet(path, &config(other), &mut unused, None, &harmless).unwrap();
+    vet(path, &config(other), &mut unused, Moment::Check, &harmless).unwrap();
     assert!(unused.get("mine").is_none() && unused.refusal("mine").is_some());
 
     let used = "[[destinations]]\nname = \"d\"\ntype = \"mine\"\n";
-    let told = vet(path, &config(used), &mut catalog(), None, &harmless).unwrap_err();
+    let told = vet(
+        path,
+        &config(used),
+        &mut catalog(),
+        Moment::Check,
+        &harmless,
+    )
+    .unwrap_err();
     let told = told.to_string();
     assert!(
         told.starts_with(
             "f.toml:1: destination d: definition mine: cases/a.json: case \"goes elsewhere\" fails"
         ),
         "{told}"
+    );
+}
+
+/// A definition of an operator's own, with one more setting that is required, or none.
+fn own(dir: &Path, required: Option<&str>, program: &str) -> Catalog {
+    let folder = dir.join("mine");
+    fs::create_dir_all(folder.join("cases")).unwrap();
+    let setting = required.map_or_else(String::new, |name| {
+        format!("[settings.{name}]\ntype = \"string\"\nrequired = true\nhelp = \"h\"\n")
+    });
+    let toml = format!("name = \"M\"\ncategory = \"c\"\nhosts = [\"a.example\"]\n{setting}");
+    fs::write(folder.join("destination.toml"), toml).unwrap();
+    fs::write(folder.join("event.vrl"), program).unwrap();
+    let settings = required.map_or_else(String::new, |name| format!("\"{name}\": \"x\""));
+    let case = format!(
+        "{{\"name\": \"goes\", \"settings\": {{{settings}}}, \"event\": {{\"type\": \"track\"}}, \
+         \"requests\": [{{\"method\": \"POST\", \"url\": \"https://a.example/\", \
+         \"headers\": {{}}}}]}}"
+    );
+    fs::write(folder.join("cases/a.json"), case).unwrap();
+    let found = Folder::find_all(dir).unwrap();
+    Catalog::embedded().unwrap().with_folders(found)
+}
+
+/// One destination's definition that is gone, or does not fit any more, keeps nobody else from a
+/// change; and none at all keeps a start from serving the others.
+#[test]
+fn a_lost_definition_holds_up_no_other_change() {
+    let good = "{\"url\": \"https://a.example/\"}";
+    let path = Path::new("f.toml");
+    let used = config("[[destinations]]\nname = \"d\"\ntype = \"mine\"\n");
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = own(dir.path(), None, good);
+    vet(path, &used, &mut before, Moment::Start, &harmless).unwrap();
+
+    let mut gone = Catalog::embedded().unwrap();
+    let reload = Moment::Reload(&before);
+    vet(path, &used, &mut gone, reload, &harmless).unwrap();
+    assert!(gone.get("mine").is_some() && gone.refusal("mine").is_some());
+
+    let mut wants_more = own(dir.path(), Some("key"), good);
+    vet(path, &used, &mut wants_more, reload, &harmless).unwrap();
+    let told = wants_more.refusal("mine").unwrap().to_string();
+    assert!(
+        told.contains("key") && wants_more.get("mine").is_some(),
+        "{told}"
+    );
+
+    // Broken at a start: its lanes are held. Asked, it is told.
+    let mut broken = own(dir.path(), None, "{");
+    vet(path, &used, &mut broken, Moment::Start, &harmless).unwrap();
+    assert!(broken.get("mine").is_none() && broken.refusal("mine").is_some());
+    let mut broken = own(dir.path(), None, "{");
+    assert!(vet(path, &used, &mut broken, Moment::Check, &harmless).is_err());
+    // A type that never was is a slip of the pen.
+    let slip = config("[[destinations]]\nname = \"d\"\ntype = \"mien\"\n");
+    let mut catalog = own(dir.path(), None, good);
+    assert!(vet(path, &slip, &mut catalog, Moment::Start, &harmless).is_err());
+}
+
+/// Two connections to a webhook of batches, with further keys of `[delivery]` and of the second.
+fn batches(delivery: &str, second: &str) -> String {
+    let text = format!(
+        "[delivery]\n{delivery}\n[[sources]]\nname = \"web\"\nwrite_key = \"k\"\n\
+         [[destinations]]\nname = \"hook\"\ntype = \"webhook\"\n\
+         settings = {{ url = \"https://a.example/\", batch_size = 500 }}\n\
+         [[destinations]]\nname = \"alone\"\ntype = \"webhook\"\n\
+         settings = {{ url = \"https://a.example/\" }}\n\
+         [[connections]]\nsource = \"web\"\ndestination = \"alone\"\n\
+         [[connections]]\nsource = \"web\"\ndestination = \"hook\"\n{second}\n\
+         [[connections]]\nname = \"third\"\nsource = \"web\"\ndestination = \"hook\"\n"
+    );
+    let mut catalog = Catalog::embedded().unwrap();
+    let vetted = vet(
+        Path::new("f.toml"),
+        &config(&text),
+        &mut catalog,
+        Moment::Check,
+        &harmless,
+    );
+    vetted
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_window_that_holds_no_batch_is_refused() {
+    assert_eq!(batches("", ""), "");
+    assert_eq!(batches("window_jobs_max = 500", ""), "");
+    assert_eq!(
+        batches("window_jobs_max = 10\nbatch_events_max = 10", ""),
+        ""
+    );
+    // What all have is told once.
+    assert_eq!(
+        batches("window_jobs_max = 10", ""),
+        "f.toml:2: [delivery] window_jobs_max is 10, less than a batch to destination hook (500 \
+         events, the largest of 2 connections'), which would never fill: raise it to 500, or set \
+         batch_events_max to 10 or less"
+    );
+    assert_eq!(
+        batches("window_bytes_max = '64KiB'", "batch_bytes_max = 65_536"),
+        "f.toml:2: [delivery] window_bytes_max is 65536, less than a batch to destination hook \
+         (1000000 bytes), which would never fill: raise it to 1000000, or set batch_bytes_max to \
+         65536 or less"
+    );
+    // What one says of itself is told with its line.
+    assert_eq!(
+        batches("window_bytes_max = 1_000_000", "window_bytes_max = 999_999"),
+        "f.toml:17: connection web:hook: window_bytes_max is 999999, less than a batch to \
+         destination hook (1000000 bytes), which would never fill: raise it to 1000000, or set \
+         batch_bytes_max to 999999 or less"
+    );
+    // Who narrows the batch needs no more than that.
+    assert_eq!(
+        batches("", "window_jobs_max = 300\nbatch_events_max = 300"),
+        ""
     );
 }

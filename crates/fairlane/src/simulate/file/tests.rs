@@ -65,6 +65,34 @@ fn what_would_never_happen_is_refused() {
         expect!["scenario.toml:17:8: after the scenario's end: no event would be held to it"],
     );
     check(
+        "duration = \"1m\"",
+        "duration = \"1m\"\nprocess.crashes_at = [\"59s\", \"1m\", \"2h\"]",
+        expect![[r#"
+            scenario.toml:4:30: after the scenario's end: no event would come after this crash
+            scenario.toml:4:36: after the scenario's end: no event would come after this crash"#]],
+    );
+    check(
+        "name = \"crm\"",
+        "name = \"crm\"\nslow_one_in = 5",
+        expect![
+            "scenario.toml:14:15: slow_one_in and slow_max go together: one of so many takes up to so long"
+        ],
+    );
+    check(
+        "name = \"crm\"",
+        "name = \"crm\"\nslow_max = \"5s\"",
+        expect![
+            "scenario.toml:14:12: slow_one_in and slow_max go together: one of so many takes up to so long"
+        ],
+    );
+    check(
+        "batch_events_max = 20",
+        "ordered = true",
+        expect![[
+            r#"scenario.toml:19:10: ordered, but the events of "shop" have no keys to be in order by: give those [[sources]] keys = 500 or the like"#
+        ]],
+    );
+    check(
         "batch_events_max = 20",
         "concurrency_init = 9\nconcurrency_max = 8",
         expect!["scenario.toml:6:20: above concurrency_max"],
@@ -76,12 +104,14 @@ fn limits_that_cannot_be_are_refused() {
     check(
         "batch_events_max = 20",
         "batch_events_max = 0",
-        expect!["scenario.toml:6:20: batch_events_max is 0: use 1 to 4294967295"],
+        expect!["scenario.toml:6:20: batch_events_max is 0: use 1 to 10000"],
     );
     check(
         "batch_events_max = 20",
         "batch_events_max = 20\nwindow_jobs_max = 10",
-        expect!["scenario.toml:5:11: batch_events_max is 20: it must be at most 10"],
+        expect![
+            "scenario.toml:6:20: batch_events_max is 20, more than window_jobs_max, which is 10: lower it, or raise window_jobs_max"
+        ],
     );
     check(
         "events_per_s = 10",
@@ -111,9 +141,140 @@ fn limits_that_cannot_be_are_refused() {
         "[[lanes]]",
         "[scheduler]\nin_flight_max = 0\nreserved_percent = 95\n[[lanes]]",
         expect![[r#"
-            scenario.toml:15:1: reserved_percent is 95: it must be at most 90
-            scenario.toml:16:17: in_flight_max is 0: use 1 to 4294967295"#]],
+            scenario.toml:16:17: in_flight_max is 0: use 1 to 65536
+            scenario.toml:17:20: reserved_percent is 95: use 0 to 90"#]],
     );
+}
+
+/// Limits of a policy with what stands in the good file's.
+fn check_policy(keys: &str, expected: Expect) {
+    check("batch_events_max = 20", keys, expected);
+}
+
+#[test]
+fn limits_are_refused_by_the_key_that_was_written_and_its_range() {
+    check_policy(
+        "window_bytes_max = 10",
+        expect![
+            "scenario.toml:6:20: window_bytes_max is 10, less than batch_bytes_max, which is 512KiB by default: raise it, or lower batch_bytes_max"
+        ],
+    );
+    check_policy(
+        "batch_bytes_max = \"64MiB\"",
+        expect![
+            "scenario.toml:6:19: batch_bytes_max is 64MiB, more than window_bytes_max, which is 32MiB by default: lower it, or raise window_bytes_max"
+        ],
+    );
+    check_policy(
+        "window_jobs_max = 10\nbatch_events_max = 20",
+        expect![
+            "scenario.toml:7:20: batch_events_max is 20, more than window_jobs_max, which is 10: lower it, or raise window_jobs_max"
+        ],
+    );
+    check_policy(
+        "backoff_first = \"1h\"",
+        expect![
+            "scenario.toml:6:17: backoff_first is 1h, more than backoff_max, which is 30m by default: lower it, or raise backoff_max"
+        ],
+    );
+    check_policy(
+        "backoff_max = \"1500us\"",
+        expect![
+            "scenario.toml:6:15: backoff_max is 1500us, less than backoff_first, which is 2s by default: raise it, or lower backoff_first"
+        ],
+    );
+    // One wrong key is not told a second time by what it means for another.
+    check_policy(
+        "backoff_first = \"1h\"\nbackoff_max = \"48h\"",
+        expect!["scenario.toml:7:15: backoff_max is 2d: use 1ms to 1d"],
+    );
+    check_policy(
+        "expiry = \"500ms\"\nrecent = \"0s\"",
+        expect![[r#"
+        scenario.toml:6:10: expiry is 500ms: use 1s to 365d
+        scenario.toml:7:10: recent is 0s: use 1s to 1d"#]],
+    );
+    check_policy(
+        "retry_percent = 0\nrecent_percent = 100",
+        expect![[r#"
+        scenario.toml:6:17: retry_percent is 0: use 1 to 99
+        scenario.toml:7:18: recent_percent is 100: use 0 to 99"#]],
+    );
+    check_policy(
+        "rate_limit_per_s = 1e-300",
+        expect![
+            "scenario.toml:6:20: rate_limit_per_s is no number from 0.0003 (one an hour) to 1e9, such as 16000 or 0.5"
+        ],
+    );
+}
+
+/// What the scheduler refuses is refused here, by its key; what it takes is taken.
+#[test]
+fn the_ranges_of_limits_are_the_schedulers() {
+    for (key, least, most, below, above) in [
+        ("batch_events_max", "1", "10000", "0", "10001"),
+        ("concurrency_max", "1", "65536", "0", "65537"),
+        ("concurrency_init", "1", "64", "0", "65537"),
+        ("attempts_min", "1", "1000", "0", "1001"),
+        ("retry_percent", "1", "99", "0", "100"),
+        ("recent_percent", "0", "99", "-1", "100"),
+        ("poison_failures", "1", "200", "0", "201"),
+        ("window_jobs_max", "1", "10000", "0", "10001"),
+        ("batch_wait", "\"0s\"", "\"1h\"", "\"-1s\"", "\"61m\""),
+        ("expiry", "\"1s\"", "\"365d\"", "\"999ms\"", "\"366d\""),
+        (
+            "backoff_first",
+            "\"1ms\"",
+            "\"30m\"",
+            "\"999us\"",
+            "\"31m\"",
+        ),
+        ("backoff_max", "\"2s\"", "\"24h\"", "\"1s\"", "\"25h\""),
+        ("recent", "\"1s\"", "\"24h\"", "\"999ms\"", "\"25h\""),
+        ("breaker_window", "\"1s\"", "\"1h\"", "\"999ms\"", "\"61m\""),
+        ("probe_max", "\"1s\"", "\"1h\"", "\"999ms\"", "\"61m\""),
+        ("hold_probe", "\"1s\"", "\"24h\"", "\"999ms\"", "\"25h\""),
+    ] {
+        let text = |value| GOOD.replacen("batch_events_max = 20", &format!("{key} = {value}"), 1);
+        check_range(
+            key,
+            6,
+            [text(least), text(most)],
+            [text(below), text(above)],
+        );
+    }
+    for (key, least, most, below, above) in [
+        ("in_flight_max", "1", "65536", "0", "65537"),
+        ("queue_in_flight_max", "1", "65536", "0", "65537"),
+        ("queue_jobs_max", "1", "2147483647", "0", "2147483648"),
+        ("reserved_percent", "0", "90", "-1", "91"),
+        ("group_percent", "1", "100", "0", "101"),
+        ("quantum_bytes", "1024", "\"64MiB\"", "1023", "\"65MiB\""),
+        ("stagger_max", "\"0s\"", "\"1h\"", "\"-1s\"", "\"61m\""),
+        ("idle_after", "\"0s\"", "\"1h\"", "\"-1s\"", "\"61m\""),
+        ("refetch_delay", "\"1ms\"", "\"1h\"", "\"999us\"", "\"61m\""),
+    ] {
+        let text = |value| format!("scheduler.{key} = {value}\n{GOOD}");
+        check_range(
+            key,
+            1,
+            [text(least), text(most)],
+            [text(below), text(above)],
+        );
+    }
+}
+
+/// The good files are taken; the others have one problem each, on this line.
+fn check_range(key: &str, line: usize, good: [String; 2], bad: [String; 2]) {
+    for text in good {
+        let parsed = parse("scenario.toml", &text);
+        assert!(parsed.is_ok(), "{key}: {parsed:?}");
+    }
+    for text in bad {
+        let problems = parse("scenario.toml", &text).expect_err(key);
+        assert_eq!(problems.list.len(), 1, "{key}: {problems}");
+        assert_eq!(problems.list[0].line, Some(line), "{key}: {problems}");
+    }
 }
 
 #[test]
@@ -141,7 +302,7 @@ fn names_that_are_not_there_are_refused() {
         "name = \"crm\"",
         "name = \"crm\"\nlatency = \"5ms\"",
         expect![[
-            r#"scenario.toml:14:1: no key "latency" in [[destinations]] (there are: name, latency_min, latency_max, slow_one_in, slow_max, capacity_per_s, poison_one_in, refused_one_in, filtered_one_in, batch_partial, faults, count)"#
+            r#"scenario.toml:14:1: no key "latency" in [[destinations]] (there are: name, latency_min, latency_max, slow_one_in, slow_max, capacity_per_s, poison_one_in, refused_one_in, filtered_one_in, batch_partial, count, faults)"#
         ]],
     );
     check(
@@ -177,6 +338,14 @@ fn faults_and_expectations_that_contradict_themselves_are_refused() {
     );
     check(
         "name = \"crm\"\n",
+        &format!(
+            "count = 3\n{}",
+            fault("kind = \"failing\"\neach_lasts = \"1s\"\nfailing_at_once = 4")
+        ),
+        expect!["scenario.toml:18:19: 4 are more than there are: the destinations' count is 3"],
+    );
+    check(
+        "name = \"crm\"\n",
         "name = \"crm\"\nlatency_min = \"2s\"\nlatency_max = \"1s\"\n",
         expect!["scenario.toml:14:15: above latency_max"],
     );
@@ -198,6 +367,13 @@ fn faults_and_expectations_that_contradict_themselves_are_refused() {
         "policy = \"batches\"\n",
         &late("drain_factor_max = 1.1"),
         expect!["scenario.toml:22:20: its destinations have no capacity_per_s to drain with"],
+    );
+    check(
+        "policy = \"batches\"\n",
+        &late("delivered_percent_min = 100.5"),
+        expect![
+            "scenario.toml:22:25: delivered_percent_min is no number above 0 and up to 100, such as 99.9"
+        ],
     );
     check(
         "policy = \"batches\"\n",

@@ -23,9 +23,22 @@ fn a_replay_outlives_kills_and_is_exactly_its_range() {
     let old = Setup::default().webhook("live", &live.url()).and(LOOPBACK);
     let mut fairlane = old.start();
     let past = books();
-    let load = Load::start(fairlane.ingest, "past", Shape::STEADY, &past);
-    std::thread::sleep(Duration::from_secs(if is_long() { 60 } else { 1 }));
+    let (shape, wanted) = if is_long() {
+        let batches = Shape {
+            batch_max: 200,
+            ..Shape::STEADY
+        };
+        (batches, 1_000_000)
+    } else {
+        (Shape::STEADY, 1_000)
+    };
+    let load = Load::start(fairlane.ingest, "past", shape, &past);
+    while past.lock().unwrap().acknowledged.len() < wanted {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     load.stop();
+    let patience = Duration::from_secs(1_800);
+    fairlane.wait_lane_for(patience, "live", "it is done", |lane| lane["pending"] == 0);
     verify(&fairlane, "live", &live, &past);
     // A new connection, which has seen nothing of it.
     Setup::default()
@@ -59,7 +72,7 @@ fn a_replay_outlives_kills_and_is_exactly_its_range() {
         load.stop();
         fairlane.start();
     }
-    let end = Instant::now() + Duration::from_secs(600);
+    let end = Instant::now() + patience;
     let ended = loop {
         let replay = replay(&fairlane, id);
         if replay["state"] != "running" {
