@@ -72,7 +72,7 @@ impl Ledger {
     }
 
     pub(crate) fn dead_letter(&mut self, letter: DeadLetter, now: MonoMicros) {
-        self.bytes += letter.event.len() + letter.answer.len() + 256;
+        self.bytes += letter.event.len() + letter.answer.bytes() + 256;
         self.batch.dead_letters.push(letter);
         self.touch(now);
     }
@@ -90,7 +90,7 @@ impl Ledger {
     }
 
     pub(crate) fn redelivered(&mut self, letter: Redelivered, now: MonoMicros) {
-        self.bytes += letter.answer.len() + 128;
+        self.bytes += letter.answer.bytes() + 128;
         self.batch.redelivered.push(letter);
         self.touch(now);
     }

@@ -82,6 +82,8 @@ pub(crate) struct Lane {
     /// Fresh jobs to keep at hand: doubles whenever it proves too few.
     pub(crate) prefetch: u32,
     pub(crate) last_good: Option<MonoMicros>,
+    /// The same on the lane's own clock, which stands still while it is stopped; 0 for never.
+    pub(crate) last_good_clock: u64,
     /// When its last attempt began.
     pub(crate) used_at: MonoMicros,
     pub(crate) trust: Trust,

@@ -139,7 +139,7 @@ pub struct Answer {
 impl Answer {
     /// What it takes in memory, and in the store.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.detail.len() + self.response.as_ref().map_or(0, Bytes::len)
     }
 }

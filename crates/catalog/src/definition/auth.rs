@@ -48,7 +48,7 @@ pub(crate) enum AuthSpec {
     OAuth1(OAuth1Spec),
     AwsSigV4(SigV4Spec),
     /// At most one of a definition.
-    Token(TokenSpec),
+    Token(Box<TokenSpec>),
 }
 
 impl AuthSpec {

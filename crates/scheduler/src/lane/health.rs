@@ -16,8 +16,8 @@ const SECOND_US: u64 = 1_000_000;
 const PAUSE_US_MAX: u64 = 60 * SECOND_US;
 /// A probe that our own fault spoiled is tried again after this.
 const SPOILED_PROBE_US: u64 = SECOND_US;
-/// An event that failed so often says nothing of the others.
-const REPEATED: u8 = 2;
+/// An event that failed so often says nothing of the others: first attempts are what is counted.
+const REPEATED: u8 = 1;
 
 /// One finished attempt, as the lane looks at it.
 pub(crate) struct Finish<'a> {
@@ -66,6 +66,7 @@ impl Lane {
     fn answered(&mut self, finish: &Finish<'_>, rng: &mut Rng) {
         let now = finish.now;
         self.last_good = Some(now);
+        self.last_good_clock = self.clock.read(now);
         // As for failures: else, of events that all failed before, only the successes would count.
         if self.first_entry(finish.flight).own_failures < REPEATED {
             self.trust.answered(answered(finish));

@@ -101,6 +101,7 @@ impl Lane {
             recent_in_a_row: 0,
             prefetch: PREFETCH_INIT,
             last_good: None,
+            last_good_clock: 0,
             used_at: MonoMicros::ZERO,
             trust: Trust::new(),
             suspect: Suspect::Nobody,

@@ -273,12 +273,12 @@ impl<'a> Keys<'a> {
                 prefix: self.get("prefix").unwrap_or(prefix).to_owned(),
             },
         };
-        Ok(AuthSpec::Token(TokenSpec {
+        Ok(AuthSpec::Token(Box::new(TokenSpec {
             optional: self.raw.optional.unwrap_or(false),
             access_token: self.optional("access_token")?,
             place,
             grant,
-        }))
+        })))
     }
 
     fn oauth2(&self) -> Result<Grant, Error> {

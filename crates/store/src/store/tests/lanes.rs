@@ -7,7 +7,8 @@ use model::{
 
 use super::{NOW, commit, done, live, open, options};
 use crate::{
-    AttemptSample, CommitBatch, Error, LaneKind, MinuteDelta, MinuteRow, NewLane, Options, Store,
+    AttemptSample, CommitBatch, Error, Held, HeldLane, LaneKind, MinuteDelta, MinuteRow, NewLane,
+    Options, Store,
 };
 
 #[test]
@@ -54,8 +55,18 @@ fn lanes_come_back_as_they_were_kept() {
         },
         hold: Some(HoldReason::Tls),
     };
+    let held = Held {
+        since: UnixMillis(NOW.0 + 7),
+        cause: "the certificate has expired".to_owned(),
+    };
+    // What is noted of a lane that has no hold does not count.
+    let holds = [ids[1], ids[0]].map(|lane| HeldLane {
+        lane,
+        held: held.clone(),
+    });
     let batch = CommitBatch {
         lanes: vec![progress.clone()],
+        holds: holds.to_vec(),
         finished: vec![done(ids[2])],
         ..CommitBatch::default()
     };
@@ -71,6 +82,11 @@ fn lanes_come_back_as_they_were_kept() {
     );
     assert_eq!(rows[1].kind, replay);
     assert_eq!(rows[1].progress, progress);
+    assert_eq!(
+        (&rows[1].held, &rows[0].held),
+        (&Some(held), &None),
+        "a hold comes back with its time and cause"
+    );
     assert_eq!(
         rows.iter().map(|row| row.finished).collect::<Vec<_>>(),
         [false, false, true]

@@ -46,7 +46,7 @@ fn a_newer_schema_is_refused_and_not_touched() {
     check_refusal(
         options(dir.path()),
         expect![[r#"
-            DIR/state.db has schema 9 and this program knows schemas up to 2;
+            DIR/state.db has schema 9 and this program knows schemas up to 3;
             run the newer fairlane,
             the data was not touched
         "#]],
