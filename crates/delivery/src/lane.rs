@@ -2,6 +2,7 @@
 //! something does.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(crate) struct LaneSpec {
     pub(crate) terms: ReplayTerms,
     pub(crate) progress: LaneProgress,
     /// Since when its progress has a hold, and why.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     /// It was at work before this process began.
     pub(crate) staggered: bool,
 }
@@ -60,7 +61,7 @@ pub(crate) struct Lane {
     pub(crate) state_since: UnixMillis,
     pub(crate) told: Told,
     /// The least time left, of [`crate::retention::WARNINGS_S`], that was told of its oldest event.
-    pub(crate) warned_s: Option<u64>,
+    pub(crate) warned_s: Option<NonZeroU32>,
     /// Boxed, as most lanes of a large installation have nothing to say.
     pub(crate) figures: Option<Box<Figures>>,
 }
@@ -111,7 +112,7 @@ impl Lane {
         let figures = spec.held.map(|held| {
             Box::new(Figures {
                 last_error: Some(held.cause.clone()),
-                cause: Some(held.cause),
+                cause: Some(held.cause.clone()),
                 ..Figures::default()
             })
         });

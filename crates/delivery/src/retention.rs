@@ -20,7 +20,7 @@ use crate::shard::Command;
 
 /// Before the age limit removes an event that a lane has not settled, its lane is told of in the
 /// process's log, with so many seconds left: a day, an hour, five minutes. Ascending.
-pub(crate) const WARNINGS_S: [u64; 3] = [300, 3_600, 24 * 3_600];
+pub(crate) const WARNINGS_S: [u32; 3] = [300, 3_600, 24 * 3_600];
 
 /// What the age limit means for lanes that are behind.
 #[derive(Clone, Debug)]
@@ -28,18 +28,20 @@ pub(crate) struct Age {
     /// All below is removed.
     pub(crate) first: Offset,
     /// What lies below has fewer seconds left than this. Ascending.
-    pub(crate) left: Vec<(u64, Offset)>,
+    pub(crate) left: Vec<(u32, Offset)>,
 }
 
 impl Age {
     pub(crate) fn of(log: &EventLog, age_ms: u64) -> Self {
         let now = Clock::unix();
-        let below = |left_s: u64| {
-            let age_ms = age_ms.saturating_sub(left_s * 1_000);
+        let below = |left_s: u32| {
+            let age_ms = age_ms.saturating_sub(u64::from(left_s) * 1_000);
             log.offset_at(UnixMillis(now.0.saturating_sub(age_ms)))
         };
         // Of a log that keeps little, most events are always about to go.
-        let told = WARNINGS_S.iter().filter(|left| *left * 2_000 <= age_ms);
+        let told = WARNINGS_S
+            .iter()
+            .filter(|left| u64::from(**left) * 2_000 <= age_ms);
         Self {
             first: log.first(),
             left: told.map(|left| (*left, below(*left))).collect(),

@@ -62,7 +62,7 @@ pub struct LaneRow {
     pub terms: ReplayTerms,
     pub progress: LaneProgress,
     /// Where the progress has a hold: what was noted of it.
-    pub held: Option<Held>,
+    pub held: Option<Box<Held>>,
     pub finished: bool,
     /// It was ended before it was done.
     pub cancelled: bool,
@@ -230,10 +230,10 @@ fn lane_of(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
     let connection = ConnectionId(row.get(1)?);
     let held_at: Option<i64> = row.get(14)?;
     let held = match held_at.filter(|_| progress.hold.is_some()) {
-        Some(at) => Some(Held {
+        Some(at) => Some(Box::new(Held {
             since: UnixMillis(from_sql(at)),
             cause: row.get(15)?,
-        }),
+        })),
         None => None,
     };
     Ok(LaneRow {

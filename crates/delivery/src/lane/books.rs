@@ -24,11 +24,23 @@ pub(crate) struct Books {
     base: i64,
     /// How many records of its stream lie below where it looked last.
     seen: Seen,
-    /// Settled before the process began, above the cursor, and not looked past yet.
-    settled_above: Box<[Offset]>,
+    above: Option<Box<Above>>,
     /// Events that were gone from the log before the lane had seen them. The scheduler never knew
     /// them; they count as expired.
     pub(crate) unseen: u64,
+}
+
+/// What was settled before the process began, above the cursor, and is not looked past yet. Boxed,
+/// as few lanes have any.
+#[derive(Debug)]
+struct Above {
+    settled: Vec<Offset>,
+}
+
+impl Above {
+    fn of(settled: Vec<Offset>) -> Option<Box<Self>> {
+        (!settled.is_empty()).then(|| Box::new(Self { settled }))
+    }
 }
 
 /// A lane has looked at a part of its stream.
@@ -58,7 +70,7 @@ impl Books {
         Self {
             base,
             seen: Seen::new(progress.cursor, u64::try_from(seen).unwrap_or_default()),
-            settled_above: progress.settled_above.as_slice().into(),
+            above: Above::of(progress.settled_above.clone()),
             unseen: 0,
         }
     }
@@ -126,15 +138,15 @@ impl Books {
     /// removed, and how many else the log does not show.
     fn pass(&mut self, look: &Look<'_>) -> (u64, u64) {
         let (mut removed, mut gone) = (0, 0);
-        if self.settled_above.is_empty() {
+        let Some(above) = self.above.take() else {
             return (removed, gone);
-        }
+        };
         let is_found = |offset| {
             let found = look.found;
             found.binary_search_by_key(&offset, |at| at.offset).is_ok()
         };
         let mut later = Vec::new();
-        for &offset in &self.settled_above {
+        for offset in above.settled {
             if !(look.from..look.to).contains(&offset) {
                 later.push(offset);
             } else if offset < look.first {
@@ -143,7 +155,7 @@ impl Books {
                 gone += 1;
             }
         }
-        self.settled_above = later.into();
+        self.above = Above::of(later);
         (removed, gone)
     }
 }

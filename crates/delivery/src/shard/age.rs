@@ -1,5 +1,7 @@
 //! What the log's age limit means for lanes that are behind.
 
+use std::num::NonZeroU32;
+
 use model::{LaneId, Offset};
 
 use super::Shard;
@@ -44,8 +46,8 @@ impl Shard {
             .flatten();
         let left_s = oldest.and_then(|oldest| {
             let mut left = age.left.iter();
-            left.find(|(_, below)| oldest.offset < *below)
-                .map(|(left_s, _)| *left_s)
+            let (left_s, _) = left.find(|(_, below)| oldest.offset < *below)?;
+            NonZeroU32::new(*left_s)
         });
         let warned_s = lane.warned_s;
         if let Some(left_s) = left_s.filter(|left| warned_s.is_none_or(|told| *left < told)) {

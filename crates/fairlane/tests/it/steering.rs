@@ -161,6 +161,9 @@ fn dead_letters_are_redelivered_by_filter() {
     for name in ["hook", "other"] {
         fairlane.wait_lane(name, "all refused", |lane| lane["rejected"] == 6);
     }
+    while letters_kept(&fairlane) < 12 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     mended.store(true, Ordering::Relaxed);
     let redeliver = |args: &[&str]| {
         let args = [&["dead-letters", "redeliver", "--json"], args].concat();

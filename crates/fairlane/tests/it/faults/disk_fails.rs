@@ -93,7 +93,7 @@ fn a_real_disk_error_ends_the_process_and_loses_nothing() {
     std::thread::scope(|scope| {
         // Each thread counts for itself; the log's writer gets furthest.
         for inject in [
-            "inject=fdatasync:error=EIO:when=17",
+            "inject=fdatasync:error=EIO:when=25",
             "inject=fdatasync:error=EIO:when=60",
             "inject=pwrite64:error=EIO:when=70",
         ] {

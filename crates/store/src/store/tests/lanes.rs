@@ -84,7 +84,7 @@ fn lanes_come_back_as_they_were_kept() {
     assert_eq!(rows[1].progress, progress);
     assert_eq!(
         (&rows[1].held, &rows[0].held),
-        (&Some(held), &None),
+        (&Some(Box::new(held)), &None),
         "a hold comes back with its time and cause"
     );
     assert_eq!(
