@@ -10,7 +10,7 @@ use catalog::Catalog;
 use eventlog::EventLog;
 use model::lane::LaneStatus;
 use model::{ConnectionId, LaneProgress, OutcomeCounts, Registry};
-use store::{DeadLetterSelection, FinishedLane, LaneKind, NewLane, ReplayTerms, Store};
+use store::{DeadLetterSelection, FinishedLane, LaneKind, NewLane, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -140,7 +140,7 @@ impl Delivery {
                 plan,
                 kind: LaneKind::Live,
                 start,
-                terms: ReplayTerms::default(),
+                terms: None,
                 progress,
                 held: None,
                 staggered: false,

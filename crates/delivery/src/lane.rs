@@ -32,7 +32,8 @@ pub(crate) struct LaneSpec {
     pub(crate) kind: LaneKind,
     /// The first offset that is the lane's business.
     pub(crate) start: Offset,
-    pub(crate) terms: ReplayTerms,
+    /// What a replay was asked for; `None` for most. There are as many of these at a start as lanes.
+    pub(crate) terms: Option<Box<ReplayTerms>>,
     pub(crate) progress: LaneProgress,
     /// Since when its progress has a hold, and why.
     pub(crate) held: Option<Box<Held>>,
@@ -118,9 +119,9 @@ impl Lane {
         });
         Self {
             id: spec.progress.lane,
-            plan: spec.plan.on_terms(&spec.terms),
+            plan: on_terms(spec.plan, spec.terms.as_deref()),
             kind: spec.kind,
-            terms: (spec.terms != ReplayTerms::default()).then(|| Box::new(spec.terms)),
+            terms: spec.terms,
             books,
             durable: spec.progress.cursor,
             transformer: None,
@@ -172,10 +173,7 @@ impl Lane {
 
     /// What a new plan of its connection means to this lane.
     pub(crate) fn planned(&self, plan: Arc<Plan>) -> Arc<Plan> {
-        match &self.terms {
-            Some(terms) => plan.on_terms(terms),
-            None => plan,
-        }
+        on_terms(plan, self.terms.as_deref())
     }
 
     /// The plan has changed: what was made by the old one is made anew.
@@ -230,6 +228,13 @@ impl Lane {
         let made = Rc::new(RefCell::new(self.plan.transformer()?));
         self.transformer = Some(Rc::clone(&made));
         Ok(made)
+    }
+}
+
+fn on_terms(plan: Arc<Plan>, terms: Option<&ReplayTerms>) -> Arc<Plan> {
+    match terms {
+        Some(terms) => plan.on_terms(terms),
+        None => plan,
     }
 }
 

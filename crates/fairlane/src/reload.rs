@@ -190,17 +190,18 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
     let result = take_over(parts).await;
     let error = match &result {
         Err(error) => Some(format!("{error:#}")),
-        Ok(_) => kept(&parts.catalog.load()),
+        Ok(_) => refused_in_use(&parts.catalog.load(), &parts.registry.load()),
     };
     parts.reload_error.store(error.map(Arc::new));
     result
 }
 
-/// What is wrong with definitions of which the last good version stays in force.
-fn kept(catalog: &Catalog) -> Option<String> {
-    let refused = catalog.refused();
-    let kept = refused.filter(|(id, _)| catalog.get(id).is_some());
-    let told: Vec<String> = kept.map(|(_, error)| error.to_string()).collect();
+/// What is wrong with definitions that destinations use: the last good version stays in force, or
+/// their lanes are held.
+pub fn refused_in_use(catalog: &Catalog, registry: &Registry) -> Option<String> {
+    let is_used = |id: &str| registry.destinations.iter().any(|one| one.definition == id);
+    let refused = catalog.refused().filter(|(id, _)| is_used(id));
+    let told: Vec<String> = refused.map(|(_, error)| error.to_string()).collect();
     (!told.is_empty()).then(|| told.join("\n"))
 }
 

@@ -40,7 +40,7 @@ use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::config::{Config, File, Problems, process_environment};
 use crate::control::Steering;
-use crate::reload::Watch;
+use crate::reload::{Watch, refused_in_use};
 
 /// What standard output says before the address where events are taken; tests and the benchmark
 /// read the address behind it.
@@ -233,6 +233,7 @@ impl App {
             Arc::clone(&sources),
             ingest::system_clock(),
         )?;
+        let refused = refused_in_use(&catalog.load(), &registry);
         let drain_timeout = Duration::from_millis(config.delivery.drain_timeout_ms);
         let admin_options = options::admin(&config);
         let parts = Arc::new(Parts {
@@ -246,7 +247,7 @@ impl App {
             started_at,
             watched: ArcSwap::from_pointee(config.files(config_path)),
             config: tokio::sync::Mutex::new(config.into_sections()),
-            reload_error: ArcSwapOption::empty(),
+            reload_error: ArcSwapOption::from_pointee(refused),
         });
         let steering = Arc::new(Steering::new(Arc::clone(&parts), ingest.clone()));
         let admin = admin::start(admin_options, management, steering)?;

@@ -153,7 +153,7 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             plan: Arc::clone(plan),
             kind: row.kind,
             start: row.start,
-            terms: row.terms.clone(),
+            terms: asked(row.terms.clone()),
             held: row.held.clone(),
             progress: restored(row, plan.connection.source, log),
             staggered: true,
@@ -187,13 +187,18 @@ fn specs(log: &EventLog, store: &Store, plans: &Plans) -> Result<Vec<LaneSpec>, 
             plan: Arc::clone(plan),
             kind: LaneKind::Live,
             start: lane.start,
-            terms: ReplayTerms::default(),
+            terms: None,
             progress: LaneProgress::new(id, lane.start),
             held: None,
             staggered: false,
         });
     }
     Ok(specs)
+}
+
+/// Nothing, where nothing was asked for.
+pub(super) fn asked(terms: ReplayTerms) -> Option<Box<ReplayTerms>> {
+    (terms != ReplayTerms::default()).then(|| Box::new(terms))
 }
 
 /// The progress to go on with.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{ConnectionId, LaneId, LaneProgress, Offset, Registry};
 use store::{LaneKind, NewLane, ReplayTerms};
 
+use super::begin::asked;
 use super::{Delivery, blocking};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -67,7 +68,7 @@ impl Delivery {
             plan: plan.ok_or(Error::Ended)?,
             kind,
             start: from,
-            terms,
+            terms: asked(terms),
             progress: LaneProgress::new(lane, from),
             held: None,
             staggered: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{ConnectionId, HoldReason, LaneId, LaneProgress, LaneState, Offset};
 use scheduler::{Input, StreamKey};
-use store::{FinishedLane, Held, HeldLane, LaneKind, ReplayTerms, Store};
+use store::{FinishedLane, Held, HeldLane, LaneKind, Store};
 
 use super::command::Applied;
 use super::status::shown_name;
@@ -346,7 +346,7 @@ impl Shard {
                     plan,
                     kind: LaneKind::Redelivery,
                     start: Offset::ZERO,
-                    terms: ReplayTerms::default(),
+                    terms: None,
                     progress,
                     held: None,
                     staggered: false,
