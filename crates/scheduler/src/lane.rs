@@ -90,6 +90,10 @@ pub(crate) struct Lane {
     pub(crate) suspect: Suspect,
     /// The last probe was of a job that had failed before.
     pub(crate) probed_retry: bool,
+    /// Jobs that failed as probes since the lane was stopped, and had their turn.
+    pub(crate) probed: Vec<u64>,
+    /// No probe before: our own fault has spoiled the last one.
+    pub(crate) no_probe_before: MonoMicros,
     /// Since when the present batch gathers.
     pub(crate) batch_since: MonoMicros,
     /// No fetch before: the last one brought nothing.
@@ -194,7 +198,7 @@ impl Lane {
             (Some(hold), _) => hold.probe_at,
             // One event's failures say nothing of another.
             (None, Phase::Open { .. }) if self.suspect.is_one() && self.has_untried() => {
-                Some(MonoMicros::ZERO)
+                Some(self.no_probe_before)
             }
             (None, Phase::Open { probe_at }) => Some(probe_at),
             (None, _) => None,

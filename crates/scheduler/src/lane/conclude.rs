@@ -7,7 +7,6 @@ use model::{Failure, JobResult, MonoMicros, Offset, Outcome, RejectReason};
 
 use super::Lane;
 use super::health::Finish;
-use super::suspect::Suspect;
 use crate::action::Action;
 use crate::backoff::backoff_us;
 use crate::input::Fetch;
@@ -51,13 +50,7 @@ impl Lane {
                 *place = entry;
             }
             match next {
-                Next::Settle(outcome) => {
-                    self.settle(*seq, entry, outcome, actions);
-                    if self.breaker.is_open() && outcome != Outcome::Delivered {
-                        // Whatever waited behind it may show at once how the destination is.
-                        self.suspect = Suspect::One(*seq);
-                    }
-                }
+                Next::Settle(outcome) => self.settle(*seq, entry, outcome, actions),
                 Next::Split => {
                     self.window.park(*seq);
                     split.push(*seq);
@@ -66,11 +59,10 @@ impl Lane {
                     self.window.park(*seq);
                     let draw = || self.due(*seq, entry, result, finish.now, rng);
                     let at = *due.get_or_insert_with(draw);
-                    let at = match finish.flight.probe {
-                        true => self.after_probe(entry, at),
-                        false => at,
-                    };
                     self.push_retry(at, *seq);
+                    if finish.flight.probe {
+                        self.probed.push(*seq);
+                    }
                 }
             }
         }
@@ -190,13 +182,6 @@ impl Lane {
             JobResult::Failed(failure) => failure,
         };
         let verdict = Verdict::of(failure);
-        if verdict.own && self.blocks_all(entry) {
-            entry.own_failures = entry.own_failures.saturating_add(1);
-            let is_poison = u32::from(entry.own_failures) >= self.policy.poison_failures;
-            if is_poison && jobs == 1 {
-                return settled(entry, Outcome::Rejected(RejectReason::EventSpecific));
-            }
-        }
         // Behind an open breaker or a hold the destination is at fault, not the event.
         if !verdict.charged || self.is_stopped() {
             return (entry, Next::Park);
@@ -213,19 +198,6 @@ impl Lane {
         (entry, next)
     }
 
-    /// Whether this event, a probe, is one of those that keep an ordered lane from trying any other:
-    /// each key's first has failed. What failed already before others succeeded is no sign of a
-    /// destination that is down, and without this nobody would ever find out.
-    fn blocks_all(&self, entry: Entry) -> bool {
-        self.policy.ordered
-            && self.hold.is_none()
-            && self.breaker.is_open()
-            && !self.has_untried()
-            && entry.failing_since > 0
-            && entry.failing_since < self.last_good_clock
-            && self.trust.is_fair()
-    }
-
     fn judge_charged(
         &self,
         entry: Entry,
@@ -237,9 +209,12 @@ impl Lane {
         let failing_us = clock.saturating_sub(entry.failing_since);
         // The lane's clock stood still at times, so this age is a lower bound, which errs towards
         // keeping the event.
-        let others_succeeded = self
+        let lately = self
             .last_good
             .is_some_and(|good| now.since(good) < failing_us);
+        // In order, one event may keep all others from succeeding for long.
+        let before = self.policy.ordered && self.last_good_clock > entry.failing_since;
+        let others_succeeded = lately || before;
         if let Some(tries) = verdict.tries.filter(|tries| entry.attempts >= tries.max)
             && (others_succeeded || !tries.others_succeed)
         {
@@ -301,16 +276,6 @@ impl Lane {
             return now.plus(wait.min(STRAGGLER_US_MAX));
         }
         now.plus(wait)
-    }
-
-    /// A probe that failed goes behind all others that have: each has its turn. But one that blocks
-    /// all is tried until it is clear that it is the one.
-    fn after_probe(&self, entry: Entry, at: MonoMicros) -> MonoMicros {
-        let due = self.retries.iter().map(|Reverse((at, _))| *at);
-        if self.blocks_all(entry) {
-            return due.min().map_or(at, |first| at.min(first));
-        }
-        due.max().map_or(at, |last| at.max(last.plus(1)))
     }
 
     pub(crate) fn push_retry(&mut self, at: MonoMicros, seq: u64) {

@@ -73,6 +73,7 @@ impl Lane {
         }
         self.streak = None;
         self.suspect = Suspect::Nobody;
+        self.probed = Vec::new();
         let probe = finish.flight.probe;
         if self.is_stopped() {
             // What was sent before the lane stopped says nothing of now.
@@ -220,6 +221,7 @@ impl Lane {
 
     /// Lets the next probe go at that time.
     pub(crate) fn probe_again(&mut self, at: MonoMicros) {
+        self.no_probe_before = at;
         self.breaker.probe_now(at);
         if let Some(hold) = self.hold.as_mut() {
             hold.probe_at = Some(at);

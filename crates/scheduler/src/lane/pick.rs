@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use model::MonoMicros;
 
-use super::{Lane, Pick};
+use super::{Lane, Pick, Retries};
 use crate::action::{Job, JobList};
 use crate::flights::Seqs;
 use crate::window::{Entry, Phase};
@@ -126,12 +126,12 @@ impl Lane {
 
     /// One job that failed before (whether due or not), or one that is not tried yet: where there
     /// are both, in turns, so that neither a poison event nor a bad lot of new ones keeps a lane
-    /// stopped for ever. What had failed goes to the back of its kind.
+    /// stopped for ever.
     fn take_probe(&mut self) -> Option<Taken> {
         let others_turn = self.probed_retry || self.suspect.is_one();
         self.probed_retry = false;
         if !(others_turn && self.has_untried())
-            && let Some((seq, entry)) = self.pop_retry()
+            && let Some((seq, entry)) = self.pop_unprobed()
         {
             self.probed_retry = true;
             self.window.begin(seq);
@@ -145,6 +145,24 @@ impl Lane {
             return Some(one(seq, entry));
         }
         self.take_split()
+    }
+
+    /// The one that is due first, of those that had no turn as a probe yet; each has its turn again
+    /// when all had theirs. Their own back-off stays what it is.
+    fn pop_unprobed(&mut self) -> Option<(u64, Entry)> {
+        let first = |probed: &[u64], retries: &Retries| {
+            let all = retries.iter().map(|Reverse(retry)| *retry);
+            all.filter(|(_, seq)| !probed.contains(seq)).min()
+        };
+        let found = first(&self.probed, &self.retries).or_else(|| {
+            self.probed.clear();
+            first(&self.probed, &self.retries)
+        });
+        let (_, chosen) = found?;
+        self.retries.retain(|Reverse((_, seq))| *seq != chosen);
+        let entry = self.window.get(chosen).copied()?;
+        debug_assert_eq!(entry.phase, Phase::Parked);
+        Some((chosen, entry))
     }
 
     fn pop_retry(&mut self) -> Option<(u64, Entry)> {

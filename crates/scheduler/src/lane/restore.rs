@@ -112,6 +112,8 @@ impl Lane {
             throttled: false,
             probing: false,
             probed_retry: false,
+            probed: Vec::new(),
+            no_probe_before: MonoMicros::ZERO,
             dirty: false,
             completed: false,
         };

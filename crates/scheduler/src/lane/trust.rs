@@ -12,7 +12,6 @@ pub(crate) struct Trust {
 const WEIGHT: f32 = 1.0 / 32.0;
 const SAMPLES_MIN: u8 = 9;
 const SHARE_MIN: f32 = 0.9;
-const FAIR_SHARE_MIN: f32 = 0.5;
 
 impl Trust {
     pub(crate) fn new() -> Self {
@@ -33,11 +32,6 @@ impl Trust {
     pub(crate) fn failed(&mut self) {
         self.share *= 1.0 - WEIGHT;
         self.samples = self.samples.saturating_add(1);
-    }
-
-    /// It was not down when it was last heard of.
-    pub(crate) fn is_fair(&self) -> bool {
-        self.samples >= SAMPLES_MIN && self.share >= FAIR_SHARE_MIN
     }
 
     /// At least nine of ten others succeed.

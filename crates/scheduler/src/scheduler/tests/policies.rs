@@ -453,41 +453,6 @@ fn a_batch_of_all_keys_is_taken_apart_where_order_lets_nothing_else_go() {
 }
 
 #[test]
-fn keys_that_are_all_blocked_are_freed_one_by_one() {
-    let mut rig = Rig::new();
-    rig.keys = 3;
-    rig.add(
-        1,
-        LanePolicy {
-            ordered: true,
-            ..LanePolicy::default()
-        },
-    );
-    let poison = |jobs: &[Job]| {
-        if jobs.iter().any(|job| [30, 31, 35].contains(&job.offset.0)) {
-            JobResult::Failed(Failure::ServerError)
-        } else {
-            JobResult::Delivered
-        }
-    };
-    rig.grow(1, 30);
-    rig.answer_all(poison);
-    rig.grow(1, 32);
-    rig.answer_all(poison);
-    rig.now = rig.now.plus(1_000);
-    rig.grow(1, 60);
-    rig.answer_all(poison);
-    // The first of each of the three keys fails. Two of them had failed before the third's last one
-    // succeeded: the destination was well.
-    let end = rig.now.plus(3_600 * SECOND);
-    while rig.pass_to_start(end.since(rig.now)).is_some() {
-        rig.answer_all(poison);
-    }
-    let counts = rig.view(1).counts;
-    assert_eq!((counts.delivered, counts.rejected), (57, 3), "{}", rig.log);
-}
-
-#[test]
 fn an_outage_blocks_an_ordered_lane_and_costs_no_event() {
     let mut rig = Rig::new();
     rig.keys = 3;
