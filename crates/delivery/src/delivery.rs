@@ -284,6 +284,14 @@ impl Delivery {
             .await
     }
 
+    /// As the retention thread tells the shards after a trim.
+    #[cfg(test)]
+    pub(crate) async fn age(&self, age: crate::retention::Age) {
+        for shard in &self.inner.shards {
+            shard.send(Command::Age(age.clone())).await.unwrap();
+        }
+    }
+
     /// Queues dead letters to be tried again, each in its connection's redelivery lane, and
     /// returns how many of each connection.
     ///

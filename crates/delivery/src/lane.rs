@@ -193,10 +193,12 @@ impl Lane {
         self.lose(damaged, "lost with damaged or missing segments", unix);
     }
 
-    /// Retention has removed what lies below `first`: `before` records of its stream.
-    pub(crate) fn trimmed(&mut self, first: Offset, before: u64, unix: UnixMillis) {
+    /// Retention has removed what lies below `first`: `before` records of its stream. Whether the
+    /// lane has lost some by that.
+    pub(crate) fn trimmed(&mut self, first: Offset, before: u64, unix: UnixMillis) -> bool {
         let gone = self.books.trimmed(first, before);
         self.lose(gone.removed, "removed by retention", unix);
+        gone.removed > 0
     }
 
     fn lose(&mut self, events: u64, how: &str, unix: UnixMillis) {

@@ -96,14 +96,15 @@ fn run(
     age_ms: u64,
     stopped: &Receiver<()>,
 ) {
-    let mut trimmed_at = Instant::now();
+    // The first pass comes soon after a start: a process that is restarted often must trim, too.
+    let mut trimmed_at: Option<Instant> = None;
     let (mut refused, mut looks) = (0, 0);
     while stopped.recv_timeout(LOOK.min(interval)) == Err(RecvTimeoutError::Timeout) {
         let refused_now = log.stats().refused_full;
         if refused_now > refused {
             (refused, looks) = (refused_now, LOOKS_AFTER_REFUSAL);
         }
-        let due = trimmed_at.elapsed() >= interval;
+        let due = trimmed_at.is_none_or(|at| at.elapsed() >= interval);
         if !due && looks == 0 {
             continue;
         }
@@ -115,7 +116,7 @@ fn run(
         };
         match settled(log, end, &cursors) {
             Ok(settled) if due => {
-                trimmed_at = Instant::now();
+                trimmed_at = Some(Instant::now());
                 trim(log, settled);
                 let age = Age::of(log, age_ms);
                 for shard in shards.iter().filter_map(WeakSender::upgrade) {

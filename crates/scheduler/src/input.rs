@@ -103,6 +103,8 @@ pub enum Input {
     /// A fetched record turned out to be damaged: rejected, unless an attempt holds it (whose own
     /// result will say so).
     Damaged { lane: LaneId, offset: Offset },
+    /// What is kept beside the lane's progress has changed: it is to be saved.
+    Changed { lane: LaneId },
     /// The time that [`crate::Scheduler::next_wake`] named has come.
     TimerDue,
     /// Start and fetch nothing more; attempts under way may finish.

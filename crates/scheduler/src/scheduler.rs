@@ -149,6 +149,11 @@ impl Scheduler {
                     lane.not_before = now;
                 }
             }),
+            Input::Changed { lane } => {
+                if let Some(slot) = self.lanes.slot_of(lane) {
+                    self.mark_dirty(slot);
+                }
+            }
             Input::Damaged { lane, offset } => self.damaged(lane, offset, actions),
             Input::TimerDue => {
                 while let Some(slot) = self.wakes.pop_due(self.now) {

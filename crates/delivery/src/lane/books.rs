@@ -25,6 +25,8 @@ pub(crate) struct Books {
     /// How many records of its stream lie below where it looked last.
     seen: Seen,
     above: Option<Box<Above>>,
+    /// Of a replay: retention may remove its end.
+    until: Option<u64>,
     /// Events that were gone from the log before the lane had seen them. The scheduler never knew
     /// them; they count as expired.
     pub(crate) unseen: u64,
@@ -64,6 +66,17 @@ pub(crate) struct Gone {
 }
 
 impl Books {
+    /// A replay ends where so many records of its stream lie below.
+    pub(crate) fn until(mut self, records: u64) -> Self {
+        self.until = Some(records);
+        self
+    }
+
+    /// The records below the end of a replay, as they were counted when it was made.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.until
+    }
+
     /// `base`: records of the stream before the lane's start.
     pub(crate) fn new(base: i64, progress: &LaneProgress) -> Self {
         let seen = base.saturating_add_unsigned(settled_below(progress));
@@ -71,6 +84,7 @@ impl Books {
             base,
             seen: Seen::new(progress.cursor, u64::try_from(seen).unwrap_or_default()),
             above: Above::of(progress.settled_above.clone()),
+            until: None,
             unseen: 0,
         }
     }
@@ -127,9 +141,8 @@ impl Books {
             damaged: counted.saturating_sub(seen),
         };
         self.unseen += gone.removed + gone.damaged;
-        self.base = self
-            .base
-            .saturating_sub_unsigned(seen.saturating_sub(counted));
+        let forgotten = known.saturating_sub(look.before) + seen.saturating_sub(counted);
+        self.base = self.base.saturating_sub_unsigned(forgotten);
         self.seen.note(look.from, look.to, counted);
         gone
     }

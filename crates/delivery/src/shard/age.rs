@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 
 use model::{LaneId, Offset};
+use scheduler::Input;
+use store::LaneKind;
 
 use super::Shard;
 use super::status::shown_name;
@@ -23,14 +25,27 @@ impl Shard {
         }
     }
 
+    /// What only delivery knows of the lane has changed.
+    pub(super) fn save_soon(&mut self, lane: LaneId) {
+        self.step(Input::Changed { lane }, None);
+        self.ledger.touch(self.clock.mono());
+    }
+
     fn book_removed(&mut self, id: LaneId, first: Offset) {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
-        if lane.durable < first
-            && let Ok(before) = self.log.stream_count_before(lane.stream(), first)
-        {
-            lane.trimmed(first, before, Clock::unix());
+        // A replay has nothing behind its end.
+        let (first, end) = match lane.kind {
+            LaneKind::Replay { to, .. } if to <= first => (to, lane.books.end()),
+            _ => (first, None),
+        };
+        if lane.durable >= first {
+            return;
+        }
+        let before = end.map_or_else(|| self.log.stream_count_before(lane.stream(), first), Ok);
+        if before.is_ok_and(|before| lane.trimmed(first, before, Clock::unix())) {
+            self.save_soon(id);
         }
     }
 

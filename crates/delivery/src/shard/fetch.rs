@@ -36,6 +36,17 @@ impl Shard {
             max
         };
         let mut found: Vec<RecordRef> = Vec::new();
+        // Before it looks: what it has looked at is booked.
+        let order_key = match self.lanes.get_mut(&id).and_then(Lane::order_key) {
+            Some(Err(problem)) => {
+                // Without their keys the events would go in any order: better not at all.
+                self.ready.push_back(nothing(id, from));
+                let hold = self.definition_hold(id, &problem);
+                return self.ready.push_back(Event::of(hold));
+            }
+            Some(Ok(order_key)) => Some(order_key),
+            None => None,
+        };
         let scanned_to = match self.look(id, from, to, max, &mut found) {
             Ok(scanned_to) => scanned_to,
             Err(error) => {
@@ -58,22 +69,15 @@ impl Shard {
                 scanned_to,
             })
         };
-        let order_key = self.lanes.get_mut(&id).and_then(Lane::order_key);
         match order_key.filter(|_| !found.is_empty()) {
             None => self.ready.push_back(fetched(Vec::new())),
-            Some(Ok(order_key)) => {
+            Some(order_key) => {
                 let offsets = found.iter().map(|record| record.offset);
                 let keys = keys_at_hand(&self.log, offsets, &mut order_key.borrow_mut());
                 match keys {
                     Some(keys) => self.ready.push_back(fetched(keys)),
                     None => self.fetch_keys(id, from, found, scanned_to, order_key),
                 }
-            }
-            Some(Err(problem)) => {
-                // Without their keys the events would go in any order: better not at all.
-                self.ready.push_back(nothing(id, from));
-                let hold = self.definition_hold(id, &problem);
-                self.ready.push_back(Event::of(hold));
             }
         }
     }
@@ -129,15 +133,19 @@ impl Shard {
         let (stream, log) = (lane.stream(), &self.log);
         // What retention has removed cannot be asked for.
         let first = log.first().min(to).max(from);
+        let count = |at| match lane.books.end() {
+            Some(records) if at >= to => Ok(records),
+            _ => log.stream_count_before(stream, at),
+        };
         let before = match lane.books.below(from) {
             Some(records) if first == from => records,
-            _ => log.stream_count_before(stream, first)?,
+            _ => count(first)?,
         };
         let end = log.end().min(to);
         let scanned_to = log.offsets(stream, first, max, found)?.min(to);
         found.retain(|record| record.offset < to);
         let at_end = scanned_to >= end;
-        let counted = at_end.then(|| log.stream_count_before(stream, scanned_to));
+        let counted = at_end.then(|| count(scanned_to));
         let look = Look {
             from,
             first,

@@ -52,7 +52,14 @@ impl Shard {
             LaneKind::Redelivery => (END_OF_QUEUE, Some(END_OF_QUEUE)),
         };
         let (progress, staggered) = (spec.progress.clone(), spec.staggered);
-        let books = self.books(&spec);
+        let books = match spec.kind {
+            LaneKind::Replay { to, .. } => {
+                let stream = spec.plan.connection.source;
+                let below = self.log.stream_count_before(stream, to);
+                self.books(&spec).until(below.unwrap_or_default())
+            }
+            LaneKind::Live | LaneKind::Redelivery => self.books(&spec),
+        };
         let mut lane = Lane::new(spec, books, now, Clock::unix());
         if lane.kind == LaneKind::Live && lane.durable >= end {
             self.look_at_end(&mut lane, end);
@@ -80,8 +87,12 @@ impl Shard {
         }
         let inherits = !staggered && lane.kind != LaneKind::Live && self.is_held_by_operator(&lane);
         lane.held_by_operator |= inherits;
+        let has_lost = lane.books.unseen > 0;
         self.lanes.insert(id, lane);
         self.step(input, None);
+        if has_lost {
+            self.save_soon(id);
+        }
         self.hold_if_unfit(id);
         if inherits {
             let reason = HoldReason::Operator;

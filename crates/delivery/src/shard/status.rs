@@ -73,7 +73,7 @@ impl Shard {
         let stream = lane.stream();
         let counted = match lane.kind {
             LaneKind::Live => self.log.stream_count(stream),
-            LaneKind::Replay { to, .. } => self.log.stream_count_before(stream, to).unwrap_or(0),
+            LaneKind::Replay { .. } => lane.books.end().unwrap_or(0),
             // A queue that others fill: what is known of it is what is done and what is held.
             LaneKind::Redelivery => return view.counts.settled() + u64::from(view.window),
         };

@@ -222,11 +222,59 @@ fn what_retention_removes_of_a_held_lane_is_told_at_once() {
     assert!(matches!(lane.state, LaneState::Held { .. }));
     assert_eq!(lane.accepted, lane.counts.expired + lane.pending);
     assert!(lane.last_error.unwrap().contains("removed by retention"));
+    // And is kept.
+    world.shutdown(delivery);
+    let delivery = world.start();
+    let again = world.lane(&delivery, "late");
+    assert_eq!(
+        (again.accepted, again.pending),
+        (lane.accepted, lane.pending)
+    );
     world.block_on(delivery.resume("late")).unwrap();
     let lane = world.settle(&delivery, "late");
     assert_eq!(lane.accepted, lane.counts.settled());
     assert_eq!(lane.counts.delivered, receiver.ids().len() as u64);
     world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+/// A replay's books end where its range ends, whatever retention removes beyond it.
+#[test]
+fn a_held_replay_loses_its_own_events_only() {
+    let mut world = World::with_log(|options| {
+        options.segment_bytes_max = 512 << 10;
+        options.retention_age_ms = 1;
+    });
+    let receiver = Receiver::ok();
+    world.hook("again", &receiver);
+    let delivery = world.start_with(crate::Options {
+        retention_interval_ms: 3_600_000,
+        ..World::options()
+    });
+    let padding = serde_json::json!({"padding": "x".repeat(60_000)});
+    let append = |ids: std::ops::Range<usize>| {
+        for id in ids {
+            world.append_with(id..id + 1, padding.clone(), eventlog::RecordFlags::NONE);
+        }
+    };
+    append(0..6);
+    world.settle(&delivery, "again");
+    world.block_on(delivery.hold("again")).unwrap();
+    let replay = delivery.replay("again", Offset(0), Offset(6), ReplayTerms::default());
+    let lane = world.block_on(replay).unwrap();
+    append(6..40);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let trimmed = world
+        .log
+        .trim(Offset(6), super::world::far_future())
+        .unwrap();
+    assert!(trimmed.offsets.end > Offset(6), "{trimmed:?}");
+    let age = crate::retention::Age::of(&world.log, 1);
+    world.block_on(delivery.age(age));
+    let lanes = world.block_on(delivery.lanes());
+    let replay = lanes.into_iter().find(|one| one.lane == lane).unwrap();
+    let all = replay.counts.expired + replay.pending;
+    assert_eq!((replay.accepted, all), (6, 6));
     world.shutdown(delivery);
 }
 
