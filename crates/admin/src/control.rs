@@ -402,6 +402,9 @@ pub struct ReloadReport {
     pub connections_removed: Vec<String>,
     /// Definitions that came, went, or do something else now.
     pub definitions_changed: Vec<String>,
+    /// Those that destinations use and that are no good, and why: what was in force stays, or their
+    /// lanes are held.
+    pub definitions_refused: Vec<String>,
     /// Settings that take effect only after a restart.
     pub restart_needed: Vec<String>,
 }

@@ -23,19 +23,76 @@ pub(crate) fn forms(secret: &str) -> Vec<String> {
     if secret.len() < SECRET_BYTES_MIN {
         return Vec::new();
     }
+    let percent = encode::component(secret);
+    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let json = in_json(secret);
+    // As PHP, .NET and others write it.
+    let escaped = [
+        json.replace('/', "\\/"),
+        ascii_only(&json),
+        ascii_only(&json).replace('/', "\\/"),
+        unicode_escaped(&json, false),
+        unicode_escaped(&json, true),
+        json,
+    ];
     let mut forms = vec![
         secret.to_owned(),
-        encode::component(secret),
-        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
-        ascii_only(&json),
-        in_json(&ascii_only(&json)),
-        in_json(&json),
-        json,
+        lower_hex(&percent),
+        lower_hex(&form),
+        percent,
+        form,
+        html(secret, "&#39;", false),
+        html(secret, "&#x27;", true),
         BASE64.encode(secret),
     ];
+    forms.extend(escaped.iter().map(|text| in_json(text)));
+    forms.extend(escaped);
     longest_first(&mut forms);
     forms
+}
+
+/// With `\u` escapes for what .NET takes for dangerous.
+fn unicode_escaped(json: &str, upper: bool) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char {
+            '+' | '<' | '>' | '&' | '\'' | '`' if upper => {
+                let _ = write!(out, "\\u{:04X}", u32::from(char));
+            }
+            '+' | '<' | '>' | '&' | '\'' | '`' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// `%2F` as `%2f`.
+fn lower_hex(percent: &str) -> String {
+    let mut parts = percent.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (hex, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        out.push('%');
+        out.push_str(&hex.to_ascii_lowercase());
+        out.push_str(rest);
+    }
+    out
+}
+
+/// As text in a page; `all`: with what only some escape.
+fn html(text: &str, quote: &str, all: bool) -> String {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', quote);
+    match all {
+        true => text.replace('/', "&#x2F;").replace('=', "&#x3D;"),
+        false => text,
+    }
 }
 
 /// The value of a header that holds a secret, as an answer may repeat it: whole, and without what

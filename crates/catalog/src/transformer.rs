@@ -506,8 +506,19 @@ impl Transformer {
             struck::longest_first(&mut forms);
             forms
         });
-        let token = token.map_or_else(Vec::new, |token| struck::forms(token.reveal()));
-        let all = || token.iter().chain(forms).map(String::as_str);
+        let with_token = token.map(|token| {
+            let mut all = struck::forms(token.reveal());
+            all.extend_from_slice(forms);
+            struck::longest_first(&mut all);
+            all
+        });
+        let all = || {
+            with_token
+                .as_ref()
+                .unwrap_or(forms)
+                .iter()
+                .map(String::as_str)
+        };
         if !all().any(|form| memmem::find(&answer, form.as_bytes()).is_some()) {
             return answer;
         }

@@ -206,7 +206,14 @@ impl Lane {
             return;
         }
         let connection = &self.plan.connection.name;
-        tracing::error!(%connection, events, how, "events are gone that were not delivered yet");
+        let lane = self.id.0;
+        tracing::error!(
+            %connection,
+            lane,
+            events,
+            how,
+            "events are gone that were not delivered yet"
+        );
         let figures = self.figures();
         figures.minutes.at(unix).expired += events;
         figures.last_error = Some(format!(

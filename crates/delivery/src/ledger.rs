@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     last: Vec<LaneProgress>,
     /// Connections whose redelivery lane is finished once the present batch is committed.
     redelivered: Vec<ConnectionId>,
+    /// Who waits until what has been done so far is durable.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 enum State {
@@ -45,6 +47,7 @@ type Receipt = oneshot::Receiver<Result<(), store::Error>>;
 pub(crate) struct Notes {
     pub(crate) cursors: Vec<(LaneId, Offset)>,
     pub(crate) redelivered: Vec<ConnectionId>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// The store's writer has died.
@@ -63,7 +66,14 @@ impl Ledger {
             failing: false,
             last: Vec::new(),
             redelivered: Vec::new(),
+            waiting: Vec::new(),
         }
+    }
+
+    /// Says so when all that has been done so far is durable.
+    pub(crate) fn when_durable(&mut self, done: oneshot::Sender<()>, now: MonoMicros) {
+        self.waiting.push(done);
+        self.touch(now);
     }
 
     /// Something has changed: a commit becomes due, if none was.
@@ -147,8 +157,12 @@ impl Ledger {
                 let more = collect(&mut batch);
                 batch.lanes.append(&mut self.last);
                 self.due = more.then_some(now);
+                let waiting = match more {
+                    true => Vec::new(),
+                    false => mem::take(&mut self.waiting),
+                };
                 if batch.is_empty() {
-                    return;
+                    return tell(waiting);
                 }
                 let cursors = batch
                     .lanes
@@ -158,6 +172,7 @@ impl Ledger {
                 let notes = Notes {
                     cursors,
                     redelivered: mem::take(&mut self.redelivered),
+                    waiting,
                 };
                 self.state = State::Committing(self.store.commit(batch), notes);
             }
@@ -182,6 +197,8 @@ impl Ledger {
         };
         match result {
             Ok(Ok(())) => {
+                let mut notes = notes;
+                tell(mem::take(&mut notes.waiting));
                 if mem::take(&mut self.failing) {
                     tracing::info!("progress is saved again");
                 }
@@ -204,5 +221,12 @@ impl Ledger {
             }
             Err(_) => Err(WriterDied),
         }
+    }
+}
+
+fn tell(waiting: Vec<oneshot::Sender<()>>) {
+    for done in waiting {
+        // A receiver that is gone has lost interest.
+        let _ = done.send(());
     }
 }

@@ -408,6 +408,9 @@ impl Control for Steering {
                     .cloned()
                     .unwrap_or_default(),
                 problem: match catalog.get(&destination.definition) {
+                    _ if catalog.refusal(&destination.definition).is_some() => catalog
+                        .refusal(&destination.definition)
+                        .map(ToString::to_string),
                     None => Some(format!("there is no type {:?}", destination.definition)),
                     Some(definition) => definition
                         .check_settings(&destination.settings)

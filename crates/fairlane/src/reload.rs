@@ -165,19 +165,8 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
         if *parts.watched.load_full() != *watched {
             seen = look(&parts).await;
         }
-        match reloaded {
-            Ok(report) if report == ReloadReport::default() => {}
-            Ok(report) => tracing::info!(
-                added = ?report.connections_added,
-                changed = ?report.connections_changed,
-                removed = ?report.connections_removed,
-                definitions = ?report.definitions_changed,
-                restart_needed = ?report.restart_needed,
-                "the configuration was reloaded"
-            ),
-            Err(error) => {
-                tracing::error!("the configuration is not taken, the old one stays: {error:#}");
-            }
+        if let Err(error) = reloaded {
+            tracing::error!("the configuration is not taken, the old one stays: {error:#}");
         }
     }
 }
@@ -187,22 +176,43 @@ async fn follow(parts: Arc<Parts>, mut changes: mpsc::Receiver<()>) {
 /// # Errors
 /// What is wrong with it. Nothing has changed then.
 pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
-    let result = take_over(parts).await;
-    let error = match &result {
+    let mut result = take_over(parts).await;
+    let error = match &mut result {
         Err(error) => Some(format!("{error:#}")),
-        Ok(_) => refused_in_use(&parts.catalog.load(), &parts.registry.load()),
+        Ok(report) => {
+            report.definitions_refused =
+                refused_in_use(&parts.catalog.load(), &parts.registry.load());
+            told(&report.definitions_refused)
+        }
     };
     parts.reload_error.store(error.map(Arc::new));
+    if let Ok(report) = &result
+        && *report != ReloadReport::default()
+    {
+        tracing::info!(
+            added = ?report.connections_added,
+            changed = ?report.connections_changed,
+            removed = ?report.connections_removed,
+            definitions = ?report.definitions_changed,
+            refused = report.definitions_refused.len(),
+            restart_needed = ?report.restart_needed,
+            "the configuration was reloaded"
+        );
+    }
     result
+}
+
+/// What a person is told of definitions that were refused.
+pub fn told(refused: &[String]) -> Option<String> {
+    (!refused.is_empty()).then(|| refused.join("\n"))
 }
 
 /// What is wrong with definitions that destinations use: the last good version stays in force, or
 /// their lanes are held.
-pub fn refused_in_use(catalog: &Catalog, registry: &Registry) -> Option<String> {
+pub fn refused_in_use(catalog: &Catalog, registry: &Registry) -> Vec<String> {
     let is_used = |id: &str| registry.destinations.iter().any(|one| one.definition == id);
     let refused = catalog.refused().filter(|(id, _)| is_used(id));
-    let told: Vec<String> = refused.map(|(_, error)| error.to_string()).collect();
-    (!told.is_empty()).then(|| told.join("\n"))
+    refused.map(|(_, error)| error.to_string()).collect()
 }
 
 async fn take_over(parts: &Parts) -> anyhow::Result<ReloadReport> {

@@ -40,7 +40,7 @@ use crate::allocator;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::config::{Config, File, Problems, process_environment};
 use crate::control::Steering;
-use crate::reload::{Watch, refused_in_use};
+use crate::reload::{Watch, refused_in_use, told};
 
 /// What standard output says before the address where events are taken; tests and the benchmark
 /// read the address behind it.
@@ -202,7 +202,16 @@ impl App {
         // Nothing is made for a configuration that is wrong.
         let file = File::read(config_path)?;
         let store = existing_store(&file)?;
-        let (config, catalog) = load(&file, store.as_ref(), Moment::Start)?;
+        let was_used = |id: &str| {
+            let before = store.as_ref().map(Store::recorded_registry);
+            before.is_some_and(|before| {
+                before.is_ok_and(|before| {
+                    let mut used = before.destinations.iter();
+                    used.any(|one| one.item.definition == id)
+                })
+            })
+        };
+        let (config, catalog) = load(&file, store.as_ref(), Moment::Start(&was_used))?;
         let store = store.map_or_else(|| open_store(&file), Ok)?;
         allocator::give_back_at_once();
         drop(file); // a large one takes more memory than all that follows
@@ -233,7 +242,7 @@ impl App {
             Arc::clone(&sources),
             ingest::system_clock(),
         )?;
-        let refused = refused_in_use(&catalog.load(), &registry);
+        let refused = told(&refused_in_use(&catalog.load(), &registry));
         let drain_timeout = Duration::from_millis(config.delivery.drain_timeout_ms);
         let admin_options = options::admin(&config);
         let parts = Arc::new(Parts {

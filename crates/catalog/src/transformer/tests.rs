@@ -364,6 +364,21 @@ fn an_answer_is_kept_without_the_secrets_that_it_repeats() {
     );
     let plain = Bytes::from_static(b"thanks");
     assert_eq!(transformer.strike(plain.clone(), None), plain);
+    // As other languages escape it.
+    for (secret, echo) in [
+        ("ab/cd+EF==", r#"{"php":"ab\/cd+EF=="}"#),
+        ("ab/cd+EF==", r#"{"net":"ab/cd\u002BEF=="}"#),
+        ("ab/cd+EF==", "ab%2fcd%2bEF%3d%3d"),
+        ("ab/cd+EF==", "<b>ab&#x2F;cd+EF&#x3D;&#x3D;</b>"),
+    ] {
+        let transformer = self::transformer(&files, json!({"key": secret}), None, None);
+        let kept = transformer.strike(Bytes::from_static(echo.as_bytes()), None);
+        let kept = String::from_utf8_lossy(&kept).into_owned();
+        assert!(
+            kept.contains("****") && !kept.contains("EF"),
+            "{echo}: {kept}"
+        );
+    }
     // Our body, quoted as a text; and the token that was fetched.
     let body = json!({"k": "TOP/x \"y"}).to_string();
     let quoted = json!({"you": body, "auth": "Bearer tok-123"}).to_string();

@@ -99,7 +99,8 @@ impl Shard {
                 done,
             } => {
                 self.steer(connection, lane, steer);
-                let _ = done.send(());
+                let now = self.clock.mono();
+                self.ledger.when_durable(done, now);
             }
             Command::HoldLane { lane, done } => {
                 let reason = HoldReason::Operator;

@@ -20,8 +20,9 @@ pub type Apart<'a> = dyn Fn(&[Unit]) -> anyhow::Result<Vec<Option<String>>> + 'a
 pub enum Moment<'a> {
     /// A person asks: everything is told.
     Check,
-    /// A definition that is no good holds the lanes of its destinations, and stops nobody else.
-    Start,
+    /// A definition of an operator's own that is no good, does not fit, or is gone (and was in use
+    /// when the process ran last) holds the lanes of its destinations, and stops nobody else.
+    Start(&'a dyn Fn(&str) -> bool),
     /// As at a start; but of a definition that is no good any more, is gone, or does not fit its
     /// destinations' settings any more, the version in force stays.
     Reload(&'a Catalog),
@@ -53,12 +54,26 @@ pub fn vet(
         }
         catalog.keep_from(before);
     }
+    if let Moment::Start(was_used) = moment {
+        for destination in &config.destinations {
+            if let Some(error) = unfit(&file, destination, catalog, was_used) {
+                catalog.refuse(&destination.definition, error);
+            }
+        }
+    }
     let mut problems = Vec::new();
     for destination in &config.destinations {
         if catalog.refusal(&destination.definition).is_none() || matches!(moment, Moment::Check) {
             vet_destination(&file, destination, catalog, &mut problems);
         } else if let Some(kept) = catalog.get(&destination.definition) {
+            let told = problems.len();
             fit(&file, destination, &kept, &mut problems);
+            if problems.len() > told
+                && let Some(error) = catalog.refusal(&destination.definition)
+            {
+                // What the settings do not fit is the version in force: say why that one stays.
+                problems.insert(told, format!("{file}:{}: {error}", destination.line));
+            }
         }
     }
     windows::vet(&file, config, catalog, &mut problems);
@@ -87,6 +102,27 @@ fn failed_case(definition: &Arc<Definition>) -> Option<Error> {
             ),
         })
     })
+}
+
+/// Why this destination's lanes cannot work, where only its definition is to blame.
+fn unfit(
+    file: &str,
+    destination: &DestinationEntry,
+    catalog: &Catalog,
+    was_used: &dyn Fn(&str) -> bool,
+) -> Option<Error> {
+    let id = &destination.definition;
+    let problem = match catalog.get(id) {
+        None if catalog.refusal(id).is_none() && was_used(id) => "its folder is gone".to_owned(),
+        Some(own) if catalog.overlaid().any(|one| one.id() == own.id()) => {
+            let mut problems = Vec::new();
+            fit(file, destination, &own, &mut problems);
+            problems.into_iter().next()?
+        }
+        _ => return None,
+    };
+    let place = format!("definition {id}");
+    Some(Error::Definition { place, problem })
 }
 
 /// Why the definition in force must stay for this destination, which does nothing wrong itself.

@@ -156,8 +156,10 @@ fn a_lost_definition_holds_up_no_other_change() {
     let path = Path::new("f.toml");
     let used = config("[[destinations]]\nname = \"d\"\ntype = \"mine\"\n");
     let dir = tempfile::tempdir().unwrap();
+    let was_used = |id: &str| id == "mine";
+    let start = Moment::Start(&was_used);
     let mut before = own(dir.path(), None, good);
-    vet(path, &used, &mut before, Moment::Start, &harmless).unwrap();
+    vet(path, &used, &mut before, start, &harmless).unwrap();
 
     let mut gone = Catalog::embedded().unwrap();
     let reload = Moment::Reload(&before);
@@ -174,14 +176,21 @@ fn a_lost_definition_holds_up_no_other_change() {
 
     // Broken at a start: its lanes are held. Asked, it is told.
     let mut broken = own(dir.path(), None, "{");
-    vet(path, &used, &mut broken, Moment::Start, &harmless).unwrap();
+    vet(path, &used, &mut broken, start, &harmless).unwrap();
     assert!(broken.get("mine").is_none() && broken.refusal("mine").is_some());
     let mut broken = own(dir.path(), None, "{");
     assert!(vet(path, &used, &mut broken, Moment::Check, &harmless).is_err());
+    // So are they where it is gone, or wants what its destination does not have.
+    let mut gone = Catalog::embedded().unwrap();
+    vet(path, &used, &mut gone, start, &harmless).unwrap();
+    assert!(gone.get("mine").is_none() && gone.refusal("mine").is_some());
+    let mut wants_more = own(dir.path(), Some("key"), good);
+    vet(path, &used, &mut wants_more, start, &harmless).unwrap();
+    assert!(wants_more.get("mine").is_none());
     // A type that never was is a slip of the pen.
     let slip = config("[[destinations]]\nname = \"d\"\ntype = \"mien\"\n");
     let mut catalog = own(dir.path(), None, good);
-    assert!(vet(path, &slip, &mut catalog, Moment::Start, &harmless).is_err());
+    assert!(vet(path, &slip, &mut catalog, start, &harmless).is_err());
 }
 
 /// Two connections to a webhook of batches, with further keys of `[delivery]` and of the second.
