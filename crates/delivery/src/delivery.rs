@@ -274,14 +274,21 @@ impl Delivery {
                 Some(lane.ok_or_else(|| Error::NoSuchConnection(name.to_owned()))?)
             }
         };
-        self.shard(connection)?
-            .ask(|done| Command::Steer {
-                connection,
-                lane: lane.map(|lane| lane.lane),
-                steer,
-                done,
-            })
-            .await
+        let saved = self.shard(connection)?.ask(|done| Command::Steer {
+            connection,
+            lane: lane.map(|lane| lane.lane),
+            steer,
+            done,
+        });
+        // It is done at once; the answer waits until a restart would know of it, too.
+        let saved = tokio::time::timeout(STEER_SAVED_MAX, saved).await;
+        saved.unwrap_or_else(|_| {
+            tracing::warn!(
+                lane = name,
+                "it is done, but not saved yet: a restart now would undo it"
+            );
+            Ok(())
+        })
     }
 
     /// As the retention thread tells the shards after a trim.
@@ -397,6 +404,9 @@ impl Delivery {
             .ok_or(Error::Ended)
     }
 }
+
+/// How long the answer to a hold or a resume waits for the store, which may have a full disk.
+const STEER_SAVED_MAX: Duration = Duration::from_secs(2);
 
 /// The connection's name in that of one of its lanes, which may be `crm (replay 2)`.
 fn connection_in(name: &str) -> &str {

@@ -95,7 +95,7 @@ fn a_real_disk_error_ends_the_process_and_loses_nothing() {
         for inject in [
             "inject=fdatasync:error=EIO:when=25",
             "inject=fdatasync:error=EIO:when=60",
-            "inject=pwrite64:error=EIO:when=70",
+            "inject=pwrite64:error=EIO:when=100",
         ] {
             let wrapper = strace(inject);
             scope.spawn(move || wrapper.map(|wrapper| check(inject, &wrapper, &[])));
