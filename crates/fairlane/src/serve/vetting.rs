@@ -20,8 +20,9 @@ pub type Apart<'a> = dyn Fn(&[Unit]) -> anyhow::Result<Vec<Option<String>>> + 'a
 pub enum Moment<'a> {
     /// A person asks: everything is told.
     Check,
-    /// A definition of an operator's own that is no good, does not fit, or is gone (and was in use
-    /// when the process ran last) holds the lanes of its destinations, and stops nobody else.
+    /// A definition of an operator's own that is no good holds the lanes of its destinations, and
+    /// stops nobody else; so does one that is gone, or does not fit, where it was in use when the
+    /// process ran last.
     Start(&'a dyn Fn(&str) -> bool),
     /// As at a start; but of a definition that is no good any more, is gone, or does not fit its
     /// destinations' settings any more, the version in force stays.
@@ -56,15 +57,22 @@ pub fn vet(
     }
     if let Moment::Start(was_used) = moment {
         for destination in &config.destinations {
-            if let Some(error) = unfit(&file, destination, catalog, was_used) {
-                catalog.refuse(&destination.definition, error);
+            let id = &destination.definition;
+            if catalog.get(id).is_none() && catalog.refusal(id).is_none() && was_used(id) {
+                catalog.refuse(id, gone(id));
             }
         }
     }
     let mut problems = Vec::new();
     for destination in &config.destinations {
         if catalog.refusal(&destination.definition).is_none() || matches!(moment, Moment::Check) {
-            vet_destination(&file, destination, catalog, &mut problems);
+            let mut wrong = Vec::new();
+            vet_destination(&file, destination, catalog, &mut wrong);
+            if !wrong.is_empty() && is_forgiven(destination, catalog, moment) {
+                tracing::error!("its lanes are held: {}", wrong.join("; "));
+            } else {
+                problems.append(&mut wrong);
+            }
         } else if let Some(kept) = catalog.get(&destination.definition) {
             let told = problems.len();
             fit(&file, destination, &kept, &mut problems);
@@ -104,25 +112,21 @@ fn failed_case(definition: &Arc<Definition>) -> Option<Error> {
     })
 }
 
-/// Why this destination's lanes cannot work, where only its definition is to blame.
-fn unfit(
-    file: &str,
-    destination: &DestinationEntry,
-    catalog: &Catalog,
-    was_used: &dyn Fn(&str) -> bool,
-) -> Option<Error> {
+fn gone(id: &str) -> Error {
+    Error::Definition {
+        place: format!("definition {id}"),
+        problem: "its folder is gone".to_owned(),
+    }
+}
+
+/// Whether what is wrong of a destination may be its definition's fault, which was another when the
+/// process ran last: its lanes alone are held.
+fn is_forgiven(destination: &DestinationEntry, catalog: &Catalog, moment: Moment<'_>) -> bool {
     let id = &destination.definition;
-    let problem = match catalog.get(id) {
-        None if catalog.refusal(id).is_none() && was_used(id) => "its folder is gone".to_owned(),
-        Some(own) if catalog.overlaid().any(|one| one.id() == own.id()) => {
-            let mut problems = Vec::new();
-            fit(file, destination, &own, &mut problems);
-            problems.into_iter().next()?
-        }
-        _ => return None,
+    let Moment::Start(was_used) = moment else {
+        return false;
     };
-    let place = format!("definition {id}");
-    Some(Error::Definition { place, problem })
+    catalog.overlaid().any(|own| own.id() == id) && was_used(id)
 }
 
 /// Why the definition in force must stay for this destination, which does nothing wrong itself.
@@ -136,7 +140,7 @@ fn lost(
     let old = before.get(id)?;
     let problem = match catalog.get(id) {
         None if catalog.refusal(id).is_some() => return None,
-        None => "its folder is gone".to_owned(),
+        None => return Some(gone(id)),
         Some(new) if new.does_the_same(&old) => return None,
         Some(new) => {
             let (mut now, mut then) = (Vec::new(), Vec::new());
