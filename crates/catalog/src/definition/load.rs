@@ -533,7 +533,12 @@ impl Loader<'_> {
     }
 
     fn inline(&self, source: &Spanned<String>, role: Role) -> Source {
-        let line = line_of(self.text, source.span().start);
+        let start = source.span().start;
+        let written = self.text.get(start..).unwrap_or_default();
+        // TOML drops a line break right behind the quotes.
+        let below = ["'''\n", "'''\r\n", "\"\"\"\n", "\"\"\"\r\n"];
+        let below = below.iter().any(|quotes| written.starts_with(quotes));
+        let line = line_of(self.text, start) + usize::from(below);
         let path = format!("{}/destination.toml", self.folder.place);
         Source::new(path, Some(line), source.get_ref().clone(), role)
     }

@@ -147,6 +147,20 @@ fn mistakes_about_senders_are_told() {
 }
 
 #[test]
+fn a_program_below_its_quotes_begins_on_the_next_line() {
+    // `cache_when` stands on line 4.
+    let at = |program: &str| {
+        let top = format!("{HOSTS}cache_when = {program}\n");
+        let error = define(&top, "null").unwrap_err().to_string();
+        error.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let place = "destinations/test/destination.toml";
+    assert_eq!(at("'.boddy == 1'"), format!("{place}:4:"));
+    assert_eq!(at("'''.boddy == 1'''"), format!("{place}:4:"));
+    assert_eq!(at("'''\n.boddy == 1\n'''"), format!("{place}:5:"));
+}
+
+#[test]
 fn a_programs_mistakes_are_told_with_file_and_line() {
     check(
         HOSTS,

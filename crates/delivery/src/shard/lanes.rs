@@ -52,6 +52,7 @@ impl Shard {
             LaneKind::Redelivery => (END_OF_QUEUE, Some(END_OF_QUEUE)),
         };
         let (progress, staggered) = (spec.progress.clone(), spec.staggered);
+        let was_held = progress.hold;
         let books = match spec.kind {
             LaneKind::Replay { to, .. } => {
                 let stream = spec.plan.connection.source;
@@ -101,6 +102,7 @@ impl Shard {
         if let Some(lane) = self.lanes.get(&id)
             && staggered
             && let LaneState::Held { reason } = lane.state
+            && was_held == Some(reason)
         {
             let (connection, reason) = (shown_name(lane), reason.as_str());
             tracing::info!(%connection, lane = id.0, reason, "lane is still held");

@@ -103,9 +103,14 @@ fn without_mark(text: String) -> String {
 
 /// The lines of standard input, as events come.
 fn lines_of_input() -> impl Iterator<Item = anyhow::Result<String>> {
-    let lines = std::io::stdin().lock().lines().enumerate();
+    let lines = std::io::stdin().lock().split(b'\n').enumerate();
     lines.map(|(index, line)| {
         let line = line.context("cannot read events from standard input")?;
+        // Refused like any other line that is no JSON.
+        let mut line = String::from_utf8(line).unwrap_or_else(|_| "(no UTF-8)".to_owned());
+        if line.ends_with('\r') {
+            line.pop();
+        }
         Ok(if index == 0 { without_mark(line) } else { line })
     })
 }

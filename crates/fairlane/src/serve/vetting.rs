@@ -105,7 +105,7 @@ fn failed_case(definition: &Arc<Definition>) -> Option<Error> {
             place: format!("definition {id}: {}", report.file),
             problem: format!(
                 "case {:?} fails: {failure}\n(`fairlane destination test {id} --overlay DIR` shows \
-                 all, and --bless takes what the definition does now for right)",
+                 all)",
                 report.name
             ),
         })
