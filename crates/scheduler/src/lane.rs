@@ -90,7 +90,7 @@ pub(crate) struct Lane {
     pub(crate) suspect: Suspect,
     /// The last probe was of a job that had failed before.
     pub(crate) probed_retry: bool,
-    /// Jobs that failed as probes since the lane was stopped, and had their turn.
+    /// The last jobs that failed as probes since the lane was stopped: they had their turn.
     pub(crate) probed: Vec<u64>,
     /// No probe before: our own fault has spoiled the last one.
     pub(crate) no_probe_before: MonoMicros,

@@ -21,6 +21,9 @@ const BATCH_OWN_FAILURES: u8 = 2;
 /// No back-off is longer while one straggler keeps a window full and the lane waiting.
 const STRAGGLER_US_MAX: u64 = 5_000_000;
 
+/// Failed probes that are remembered, so that others have their turn.
+const PROBED_MAX: usize = 64;
+
 /// What becomes of a job.
 enum Next {
     Settle(Outcome),
@@ -61,7 +64,7 @@ impl Lane {
                     let at = *due.get_or_insert_with(draw);
                     self.push_retry(at, *seq);
                     if finish.flight.probe {
-                        self.probed.push(*seq);
+                        self.had_its_turn(*seq);
                     }
                 }
             }
@@ -276,6 +279,14 @@ impl Lane {
             return now.plus(wait.min(STRAGGLER_US_MAX));
         }
         now.plus(wait)
+    }
+
+    /// As a probe.
+    fn had_its_turn(&mut self, seq: u64) {
+        if self.probed.len() >= PROBED_MAX {
+            self.probed.clear();
+        }
+        self.probed.push(seq);
     }
 
     pub(crate) fn push_retry(&mut self, at: MonoMicros, seq: u64) {
