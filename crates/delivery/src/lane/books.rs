@@ -25,6 +25,8 @@ pub(crate) struct Books {
     /// How many records of its stream lie below where it looked last.
     seen: Seen,
     above: Option<Box<Above>>,
+    /// It had settled a stretch ahead of its cursor when it came.
+    has_ahead: bool,
     /// Of a replay: retention may remove its end.
     until: Option<u64>,
     /// Events that were gone from the log before the lane had seen them. The scheduler never knew
@@ -84,6 +86,7 @@ impl Books {
             base,
             seen: Seen::new(progress.cursor, u64::try_from(seen).unwrap_or_default()),
             above: Above::of(progress.settled_above.clone()),
+            has_ahead: progress.ahead.is_some(),
             until: None,
             unseen: 0,
         }
@@ -110,10 +113,11 @@ impl Books {
     }
 
     /// Retention has removed what lies below `first`, where the log had counted `before` records,
-    /// and the lane has not looked so far: a lane that is held may not look for days.
+    /// and the lane has not looked so far: a lane that is held may not look for days. Of one that
+    /// works ahead of its backlog, looking itself tells what was the backlog's.
     pub(crate) fn trimmed(&mut self, first: Offset, before: u64) -> Gone {
         let (from, _) = self.seen.last();
-        if from >= first {
+        if from >= first || self.has_ahead || self.seen.is_forked() {
             return Gone::default();
         }
         self.looked(&Look {
@@ -283,6 +287,22 @@ mod tests {
         };
         assert_eq!(removed(books.looked(&look)), 2);
         assert_eq!((books.unseen, books.accepted(20)), (6, 20));
+    }
+
+    #[test]
+    fn what_was_delivered_ahead_of_a_backlog_is_not_taken_for_removed() {
+        let mut books = books(0, 10, 10, &[]);
+        look(&mut books, (10, 11), &[10], 11);
+        let ahead = Look {
+            from: Offset(50),
+            first: Offset(50),
+            to: Offset(60),
+            before: 50,
+            found: &[],
+            counted: None,
+        };
+        books.looked(&ahead);
+        assert_eq!(books.trimmed(Offset(70), 70), Gone::default());
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Seen {
         marks.find(|mark| mark.at == at).map(|mark| mark.records)
     }
 
+    /// Whether it looks in two places: ahead of its backlog, too.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.other.is_some()
+    }
+
     /// Where the lane looked last.
     pub(crate) fn last(&self) -> (Offset, u64) {
         (self.last.at, self.last.records)
