@@ -407,12 +407,13 @@ impl Control for Steering {
                     .get(&destination.id)
                     .cloned()
                     .unwrap_or_default(),
-                problem: match catalog.get(&destination.definition) {
-                    _ if catalog.refusal(&destination.definition).is_some() => catalog
-                        .refusal(&destination.definition)
-                        .map(ToString::to_string),
-                    None => Some(format!("there is no type {:?}", destination.definition)),
-                    Some(definition) => definition
+                problem: match (
+                    catalog.refusal(&destination.definition),
+                    catalog.get(&destination.definition),
+                ) {
+                    (Some(refusal), _) => Some(refusal.to_string()),
+                    (None, None) => Some(format!("there is no type {:?}", destination.definition)),
+                    (None, Some(definition)) => definition
                         .check_settings(&destination.settings)
                         .err()
                         .and_then(|problems| problems.first().map(ToString::to_string)),

@@ -21,6 +21,18 @@ help = "a key"
 
 const PROGRAM: &str = r#"{"url": "https://api.example.com/e", "body": {"id": .event.messageId}}"#;
 
+/// A definition of a look-up and a write, with one case.
+fn two_steps(toml: &str, look_up: &str, write: &str, case: &Value) -> Arc<Definition> {
+    let case = case.to_string();
+    let files = [
+        ("destination.toml", toml),
+        ("event.vrl", look_up),
+        ("write.vrl", write),
+        ("cases/a.json", case.as_str()),
+    ];
+    Arc::new(Definition::load(folder("t", &files)).unwrap())
+}
+
 #[test]
 fn a_line_shows_requests_and_refusals() {
     let definition = Arc::new(define(ONE, PROGRAM).unwrap());
@@ -110,14 +122,7 @@ fn an_answer_that_no_step_wants_ends_the_attempt_as_it_does_in_delivery() {
         if let Some(result) = result {
             case["result"] = json!(result);
         }
-        let case = case.to_string();
-        let files = [
-            ("destination.toml", toml),
-            ("event.vrl", look_up),
-            ("write.vrl", write),
-            ("cases/a.json", case.as_str()),
-        ];
-        let definition = Arc::new(Definition::load(folder("t", &files)).unwrap());
+        let definition = two_steps(toml, look_up, write, &case);
         crate::run_cases(&definition).remove(0).failure
     };
     // 404 is one that the next step wants to see; the others are judged, and nothing comes behind.
@@ -188,16 +193,7 @@ fn what_a_later_step_refuses_is_told_with_the_requests_before_it() {
     let write = r#"if .responses[0].status == 404 { {"rejected": "nobody"} } else { {"filtered": "known"} }"#;
     let case = json!({"name": "nobody there", "event": {"type": "track"}, "responses": [{"status": 404}],
         "requests": [{"method": "GET", "url": "https://a.example/1"}], "rejected": "invalid: nobody"});
-    let made = |case: &Value| {
-        let case = case.to_string();
-        let files = [
-            ("destination.toml", toml),
-            ("event.vrl", look_up),
-            ("write.vrl", write),
-            ("cases/a.json", case.as_str()),
-        ];
-        Arc::new(Definition::load(folder("t", &files)).unwrap())
-    };
+    let made = |case: &Value| two_steps(toml, look_up, write, case);
     let told = |case: &Value| crate::run_cases(&made(case)).remove(0).failure;
     assert_eq!(told(&case), None);
     for (key, value) in [

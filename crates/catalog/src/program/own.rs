@@ -555,3 +555,20 @@ fn query_object(query: &str) -> Resolved {
     }
     Ok(Value::Object(pairs))
 }
+
+/// The value of an expression as JSON.
+#[cfg(test)]
+fn value_of(expression: &str) -> String {
+    use vrl::compiler::runtime::Runtime;
+
+    use crate::program::scope::Scope;
+    use crate::program::{ProgramCache, Role, run};
+
+    let program = ProgramCache::default()
+        .program(Role::Transform, expression)
+        .unwrap();
+    let mut root = Value::Object(Default::default());
+    let scope = &mut Scope::Root(&mut root);
+    let value = run(&program, scope, &mut Runtime::default());
+    value.unwrap().to_string()
+}

@@ -53,14 +53,7 @@ impl Shard {
         };
         let (progress, staggered) = (spec.progress.clone(), spec.staggered);
         let was_held = progress.hold;
-        let books = match spec.kind {
-            LaneKind::Replay { to, .. } => {
-                let stream = spec.plan.connection.source;
-                let below = self.log.stream_count_before(stream, to);
-                self.books(&spec).until(below.unwrap_or_default())
-            }
-            LaneKind::Live | LaneKind::Redelivery => self.books(&spec),
-        };
+        let books = self.books(&spec);
         let mut lane = Lane::new(spec, books, now, Clock::unix());
         if lane.kind == LaneKind::Live && lane.durable >= end {
             self.look_at_end(&mut lane, end);
@@ -144,7 +137,7 @@ impl Shard {
             counted.unwrap_or_default()
         };
         let first = self.log.first();
-        if spec.kind == LaneKind::Redelivery || spec.start == Offset::ZERO {
+        let books = if spec.kind == LaneKind::Redelivery || spec.start == Offset::ZERO {
             Books::new(0, progress)
         } else if spec.start >= first {
             Books::new(
@@ -153,6 +146,10 @@ impl Shard {
             )
         } else {
             Books::from_cursor(before(progress.cursor.max(first)), progress)
+        };
+        match spec.kind {
+            LaneKind::Replay { to, .. } => books.until(before(to)),
+            LaneKind::Live | LaneKind::Redelivery => books,
         }
     }
 

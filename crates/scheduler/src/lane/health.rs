@@ -110,13 +110,8 @@ impl Lane {
         if sample == Some(Sample::Bad) && self.first_entry(flight).own_failures < REPEATED {
             self.trust.failed();
         }
-        if sample == Some(Sample::Bad) {
-            flight
-                .jobs
-                .as_slice()
-                .iter()
-                .take(1)
-                .for_each(|seq| self.suspect.failed(*seq));
+        if let (Some(Sample::Bad), Some(seq)) = (sample, flight.jobs.as_slice().first()) {
+            self.suspect.failed(*seq);
         }
         if let Some(sample) = sample {
             self.breaker

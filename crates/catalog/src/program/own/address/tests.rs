@@ -1,26 +1,13 @@
 //! Parts of addresses through programs.
 
-use crate::program::scope::Scope;
-use crate::program::{ProgramCache, Role, run};
-use vrl::compiler::runtime::Runtime;
-use vrl::value::Value;
-
+use super::super::value_of;
 use super::*;
 
 /// Checks the value of each call, as JSON.
 fn check(function: &str, calls: &[(&str, &str)]) {
     for (arguments, expected) in calls {
         let call = format!("{function}({arguments})");
-        let program = ProgramCache::default()
-            .program(Role::Transform, &call)
-            .unwrap();
-        let mut root = Value::Object(Default::default());
-        let value = run(
-            &program,
-            &mut Scope::Root(&mut root),
-            &mut Runtime::default(),
-        );
-        assert_eq!(value.unwrap().to_string(), *expected, "{call}");
+        assert_eq!(value_of(&call), *expected, "{call}");
     }
 }
 

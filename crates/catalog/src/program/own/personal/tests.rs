@@ -2,28 +2,10 @@
 
 use expect_test::{Expect, expect};
 
-use crate::program::scope::Scope;
-use crate::program::{ProgramCache, Role, run};
-use vrl::compiler::runtime::Runtime;
-use vrl::value::Value;
-
-/// The value of an expression as JSON.
-fn value(expression: &str) -> String {
-    let program = ProgramCache::default()
-        .program(Role::Transform, expression)
-        .unwrap();
-    let mut root = Value::Object(Default::default());
-    let value = run(
-        &program,
-        &mut Scope::Root(&mut root),
-        &mut Runtime::default(),
-    )
-    .unwrap();
-    value.to_string()
-}
+use super::super::value_of;
 
 fn check(expression: &str, expected: &Expect) {
-    expected.assert_eq(&value(expression));
+    expected.assert_eq(&value_of(expression));
 }
 
 #[test]
@@ -58,7 +40,7 @@ fn telephone_numbers_become_e164_or_null() {
         (r#""""#, "null"),
     ] {
         assert_eq!(
-            value(&format!("normalize_phone({call})")),
+            value_of(&format!("normalize_phone({call})")),
             expected,
             "{call}"
         );
@@ -69,20 +51,20 @@ fn telephone_numbers_become_e164_or_null() {
 fn what_is_hashed_already_stays_as_it_is() {
     let hash = "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514";
     assert_eq!(
-        value(r#"hash_personal("user@example.com")"#),
+        value_of(r#"hash_personal("user@example.com")"#),
         format!("\"{hash}\"")
     );
     assert_eq!(
-        value(r#"sha256("user@example.com")"#),
+        value_of(r#"sha256("user@example.com")"#),
         format!("\"{hash}\"")
     );
     let upper = hash.to_uppercase();
     assert_eq!(
-        value(&format!("hash_personal(\"{upper}\")")),
+        value_of(&format!("hash_personal(\"{upper}\")")),
         format!("\"{hash}\"")
     );
     assert_eq!(
-        value(r#"md5("user@example.com")"#),
+        value_of(r#"md5("user@example.com")"#),
         "\"b58996c504c5638798eb6b511e6f49af\""
     );
 }
