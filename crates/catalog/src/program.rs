@@ -21,6 +21,7 @@ use crate::limits::COMPILE_STACK_BYTES;
 use crate::marks;
 
 mod barrier;
+mod compact;
 mod functions;
 pub(crate) mod guard;
 mod guarded;

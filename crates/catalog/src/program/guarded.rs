@@ -12,7 +12,8 @@ use convert_case::{Boundary, Case, Casing};
 use vrl::compiler::state::TypeInfo;
 use vrl::prelude::*;
 
-use super::own::over;
+use super::compact;
+use super::own::{over, resolved};
 use crate::limits::{
     ELEMENTS_MAX, FLAT_DEPTH_MAX, PARSE_BYTES_MAX, REGEX_TEXT_BYTES_MAX, TEXT_BYTES_MAX,
 };
@@ -36,6 +37,9 @@ const BODIES: [(&str, Body); 11] = [
     ("snakecase", |_, given| in_case(given, Case::Snake)),
 ];
 
+/// See there.
+const COMPACT: &str = "compact";
+
 /// Those that read `Infinity`, and `1e999` as that: no JSON can hold it.
 const FINITE: [&str; 2] = ["parse_float", "to_float"];
 
@@ -46,6 +50,7 @@ pub(super) fn guarded(function: Box<dyn Function>) -> Box<dyn Function> {
     let guard = match body {
         Some((_, body)) => Guard::Instead(*body),
         None if FINITE.contains(&name) => Guard::Finite,
+        None if name == COMPACT => Guard::Compact,
         None => return function,
     };
     Box::new(Guarded {
@@ -60,6 +65,7 @@ enum Guard {
     Instead(Body),
     /// VRL's value is none where it is no finite number.
     Finite,
+    Compact,
 }
 
 struct Guarded {
@@ -104,47 +110,54 @@ impl Function for Guarded {
         context: &mut FunctionCompileContext,
         arguments: ArgumentList,
     ) -> Compiled {
-        let given = self
-            .parameters()
-            .iter()
-            .map(|parameter| arguments.optional(parameter.keyword));
-        Ok(Box::new(GuardedCall {
-            // VRL's own call has them already.
-            arguments: match self.guard {
-                Guard::Instead(_) => given.collect(),
-                Guard::Finite => Vec::new(),
-            },
-            standard: self.standard.compile(state, context, arguments)?,
-            guard: self.guard,
-        }))
+        let standard = self.standard.compile(state, context, arguments.clone())?;
+        Ok(match self.guard {
+            Guard::Compact => compact::quicker(standard, state, &arguments),
+            Guard::Finite => Box::new(FiniteCall(standard)),
+            Guard::Instead(body) => {
+                let given = self
+                    .parameters()
+                    .iter()
+                    .map(|parameter| arguments.optional(parameter.keyword));
+                Box::new(GuardedCall {
+                    arguments: given.collect(),
+                    standard,
+                    body,
+                })
+            }
+        })
     }
 }
 
 #[derive(Debug, Clone)]
 struct GuardedCall {
-    /// Of one with a body of ours: asked for types only.
+    /// Asked for types only.
     standard: Box<dyn Expression>,
     arguments: Vec<Option<Box<dyn Expression>>>,
-    guard: Guard,
+    body: Body,
 }
 
 impl Expression for GuardedCall {
     fn resolve(&self, context: &mut Context) -> Resolved {
-        let Guard::Instead(body) = self.guard else {
-            return finite(self.standard.resolve(context)?);
-        };
-        let mut values = Vec::with_capacity(self.arguments.len());
-        for argument in &self.arguments {
-            values.push(match argument {
-                Some(expression) => Some(expression.resolve(context)?),
-                None => None,
-            });
-        }
-        body(context, &values)
+        let given = resolved(&self.arguments, context)?;
+        (self.body)(context, &given)
     }
 
     fn type_info(&self, state: &state::TypeState) -> TypeInfo {
         self.standard.type_info(state)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct FiniteCall(Box<dyn Expression>);
+
+impl Expression for FiniteCall {
+    fn resolve(&self, context: &mut Context) -> Resolved {
+        finite(self.0.resolve(context)?)
+    }
+
+    fn type_info(&self, state: &state::TypeState) -> TypeInfo {
+        self.0.type_info(state)
     }
 }
 

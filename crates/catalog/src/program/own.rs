@@ -39,11 +39,30 @@ pub(super) fn over(what: &'static str) -> ExpressionError {
     ExpressionError::Interrupted
 }
 
+/// No function here, and none that `guarded` has a body for, has more.
+const PARAMETERS_MAX: usize = 4;
+
 /// Arguments in the order of the function's parameters; `None` for one that was left out.
+pub(super) type Given = [Option<Value>; PARAMETERS_MAX];
+
+/// The values of a call's arguments.
+pub(super) fn resolved(
+    arguments: &[Option<Box<dyn Expression>>],
+    context: &mut Context<'_>,
+) -> Result<Given, ExpressionError> {
+    let mut given = Given::default();
+    for (place, argument) in given.iter_mut().zip(arguments) {
+        if let Some(argument) = argument {
+            *place = Some(argument.resolve(context)?);
+        }
+    }
+    Ok(given)
+}
+
 type Call = fn(&mut Arguments<'_, '_>) -> Resolved;
 
 struct Arguments<'a, 'c> {
-    values: Vec<Option<Value>>,
+    values: Given,
     context: &'a mut Context<'c>,
 }
 
@@ -154,13 +173,7 @@ struct OwnCall {
 
 impl FunctionExpression for OwnCall {
     fn resolve(&self, context: &mut Context) -> Resolved {
-        let mut values = Vec::with_capacity(self.arguments.len());
-        for argument in &self.arguments {
-            values.push(match argument {
-                Some(expression) => Some(expression.resolve(context)?),
-                None => None,
-            });
-        }
+        let values = resolved(&self.arguments, context)?;
         (self.function.call)(&mut Arguments { values, context })
     }
 
@@ -259,6 +272,14 @@ const TABLE: &[Own] = &[
         kind: kind::ANY,
         result: || TypeDef::from(Kind::json()).fallible(),
         call: parse_json,
+    },
+    Own {
+        name: "text_or_null",
+        usage: "`value` as a text where it is a text, a number or a boolean; null stays null.",
+        parameters: &[Parameter::required("value", kind::ANY, "The value.")],
+        kind: kind::BYTES | kind::NULL,
+        result: || TypeDef::bytes().or_null().fallible(),
+        call: text_or_null,
     },
     Own {
         name: "encode_json",
@@ -496,6 +517,16 @@ fn parse_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
         .map_err(|problem| format!("unable to parse json: {problem}").into())
 }
 
+fn text_or_null(arguments: &mut Arguments<'_, '_>) -> Resolved {
+    Ok(match arguments.take(0) {
+        Value::Integer(number) => number.to_string().into(),
+        Value::Float(number) => number.to_string().into(),
+        Value::Boolean(flag) => flag.to_string().into(),
+        value @ (Value::Bytes(_) | Value::String(_) | Value::Null) => value,
+        other => return Err(format!("{} is no text", other.kind()).into()),
+    })
+}
+
 fn encode_json(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let value = arguments.take(0);
     let bytes = json::write(&value, TEXT_BYTES_MAX)
@@ -571,4 +602,27 @@ fn value_of(expression: &str) -> String {
     let scope = &mut Scope::Root(&mut root);
     let value = run(&program, scope, &mut Runtime::default());
     value.unwrap().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value_of;
+
+    #[test]
+    fn a_text_or_null_is_a_text_or_null() {
+        for (given, text) in [
+            (r#""a""#, r#""a""#),
+            (r#""""#, r#""""#),
+            ("null", "null"),
+            ("7", r#""7""#),
+            ("-1.50", r#""-1.5""#),
+            ("2.0", r#""2""#),
+            ("true", r#""true""#),
+            ("[1]", r#""none""#),
+            ("{}", r#""none""#),
+        ] {
+            let program = format!("text_or_null({given}) ?? \"none\"");
+            assert_eq!(value_of(&program), text, "{given}");
+        }
+    }
 }

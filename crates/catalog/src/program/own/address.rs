@@ -47,7 +47,7 @@ pub(super) const TABLE: &[Own] = &[
     },
     Own {
         name: "normalize_state",
-        usage: "A state of the US as its two letters, another in lower case, letters only.",
+        usage: "A state of the US as its two letters, another in lower case, letters and digits only.",
         parameters: &[VALUE],
         kind: kind::BYTES,
         result: text,
@@ -95,14 +95,17 @@ fn is_zip_plus_4(code: &str) -> bool {
 }
 
 fn country(name: &str) -> Option<&'static str> {
-    /// By codes, and by the words of names.
+    /// By codes, by the words of names, and by names as one word.
     static KNOWN: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
         // Not of ISO, but of the EU.
         let mut known = HashMap::from([("uk".to_owned(), "gb"), ("el".to_owned(), "gr")]);
         for (two, three, names) in countries::COUNTRIES {
             known.insert(two.to_owned(), two);
             known.insert(three.to_owned(), two);
-            known.extend(names.split(';').map(|name| (words(name), two)));
+            for name in names.split(';') {
+                known.insert(words(name), two);
+                known.insert(plain(name), two);
+            }
         }
         known
     });
@@ -111,6 +114,7 @@ fn country(name: &str) -> Option<&'static str> {
     KNOWN
         .get(&code)
         .or_else(|| KNOWN.get(&words(name)))
+        .or_else(|| KNOWN.get(&plain(name)))
         .copied()
 }
 
@@ -189,10 +193,9 @@ const STATES: [(&str, &str); 58] = [
 ];
 
 fn state(name: &str) -> String {
-    let lower = name.to_lowercase();
-    let letters: String = lower.chars().filter(|c| c.is_alphabetic()).collect();
-    let known = STATES.iter().find(|(_, name)| *name == letters);
-    known.map_or(letters, |(code, _)| (*code).to_owned())
+    let name = plain(name);
+    let known = STATES.iter().find(|(_, known)| *known == name);
+    known.map_or(name, |(code, _)| (*code).to_owned())
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub(super) const TABLE: &[Own] = &[Own {
     result: || {
         let entry: Collection<Field> = Collection::empty()
             .with_known("key", Kind::bytes().or_integer())
-            .with_known("json", Kind::bytes());
+            .with_known("json", Kind::bytes())
+            .with_known("type", Kind::bytes());
         TypeDef::array(Collection::from_unknown(Kind::object(entry))).infallible()
     },
     call: json_entries,
@@ -50,11 +51,34 @@ fn json_entries(arguments: &mut Arguments<'_, '_>) -> Resolved {
         at = json.get();
     }
     let shown = entries(at)?.into_iter().map(|(key, json)| {
-        let members = [("key", key), ("json", json.get().into())];
+        let members = [
+            ("json", json.get().into()),
+            ("key", key),
+            ("type", type_of(json.get()).into()),
+        ];
         let members = members.map(|(name, value)| (KeyString::from(name), value));
         Value::Object(members.into_iter().collect())
     });
     Ok(Value::Array(shown.collect()))
+}
+
+/// As JSON Schema calls it: 1.0 is an integer too.
+fn type_of(json: &str) -> &'static str {
+    match json.bytes().next() {
+        Some(b'"') => "string",
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b't' | b'f') => "boolean",
+        Some(b'n') => "null",
+        _ if json
+            .bytes()
+            .all(|sign| sign == b'-' || sign.is_ascii_digit()) =>
+        {
+            "integer"
+        }
+        _ if json.parse().is_ok_and(|number: f64| number.fract() == 0.0) => "integer",
+        _ => "number",
+    }
 }
 
 type Entries<'a> = Vec<(Value, &'a RawValue)>;

@@ -22,6 +22,8 @@ struct Cost {
     id: String,
     compile_ms: f64,
     events_us: Vec<f64>,
+    /// The case whose event is the slowest.
+    slowest_case: String,
 }
 
 impl Cost {
@@ -49,17 +51,18 @@ pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
         costs.extend(Some(cost).filter(|cost| !cost.events_us.is_empty()));
     }
     costs.sort_by(|left, right| left.median().total_cmp(&right.median()));
-    let slow: Vec<&str> = costs
+    let slow: Vec<&Cost> = costs
         .iter()
         .filter(|cost| cost.slowest() > args.slow_us)
-        .map(|cost| cost.id.as_str())
         .collect();
     let medians: Vec<f64> = costs.iter().map(Cost::median).collect();
     if args.json {
         let all = costs.iter().map(|cost| {
             json!({"id": cost.id, "events": cost.events_us.len(), "compile_ms": cost.compile_ms,
-                "median_us": cost.median(), "slowest_us": cost.slowest()})
+                "median_us": cost.median(), "slowest_us": cost.slowest(),
+                "slowest_case": cost.slowest_case})
         });
+        let slow: Vec<&str> = slow.iter().map(|cost| cost.id.as_str()).collect();
         let report = json!({"destinations": all.collect::<Vec<_>>(),
             "median_us": middle(&medians), "slow": slow});
         println!("{report:#}");
@@ -88,10 +91,14 @@ pub fn run(args: &BenchDestinationsArgs) -> anyhow::Result<()> {
         costs.iter().map(|cost| cost.compile_ms).sum::<f64>()
     );
     if !slow.is_empty() {
+        println!("with an event slower than {} us:", args.slow_us);
+    }
+    for cost in slow {
         println!(
-            "with an event slower than {} us: {}",
-            args.slow_us,
-            slow.join(", ")
+            "  {}: {:.1} us, case {:?}",
+            cost.id,
+            cost.slowest(),
+            cost.slowest_case
         );
     }
     Ok(())
@@ -107,11 +114,18 @@ fn measure(definition: &Arc<Definition>, rounds: u32) -> anyhow::Result<Cost> {
     definition.compile()?;
     let compile_ms = started.elapsed().as_secs_f64() * 1e3;
     let mut events_us = Vec::new();
+    let mut slowest = (0.0, String::new());
     for case in event_cases(definition)? {
         let settings = check_settings(definition, &case.settings.into())?;
         let mut transformer = transformer(definition, settings)?;
         for event in &case.events {
-            events_us.extend(measure_event(&mut transformer, event, rounds));
+            let Some(us) = measure_event(&mut transformer, event, rounds) else {
+                continue;
+            };
+            events_us.push(us);
+            if us > slowest.0 {
+                slowest = (us, case.name.clone());
+            }
         }
     }
     events_us.sort_by(f64::total_cmp);
@@ -119,6 +133,7 @@ fn measure(definition: &Arc<Definition>, rounds: u32) -> anyhow::Result<Cost> {
         id: definition.id().to_owned(),
         compile_ms,
         events_us,
+        slowest_case: slowest.1,
     })
 }
 

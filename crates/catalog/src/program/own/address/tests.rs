@@ -61,6 +61,8 @@ fn countries_become_two_letters_or_null() {
             (r#""St. Kitts and Nevis""#, r#""kn""#),
             (r#""Côte d’Ivoire""#, r#""ci""#),
             (r#""CURAÇAO""#, r#""cw""#),
+            (r#""UnitedKingdom""#, r#""gb""#),
+            (r#""coted'ivoire""#, r#""ci""#),
             (r#"" AND ""#, r#""ad""#),
             (r#""ST""#, r#""st""#),
             (r#""XX""#, "null"),
@@ -82,6 +84,7 @@ fn states_of_the_us_become_two_letters() {
             (r#""Washington""#, r#""wa""#),
             (r#""New South Wales""#, r#""newsouthwales""#),
             (r#""Île-de-France""#, r#""îledefrance""#),
+            (r#""JP-13""#, r#""jp13""#),
         ],
     );
 }

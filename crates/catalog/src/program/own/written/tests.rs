@@ -36,6 +36,28 @@ fn members_and_items_come_in_their_order_as_they_are_written() {
 }
 
 #[test]
+fn types_are_those_of_json_schema() {
+    for (json, what) in [
+        (r#""7""#, "string"),
+        ("true", "boolean"),
+        ("false", "boolean"),
+        ("null", "null"),
+        ("{}", "object"),
+        ("[1]", "array"),
+        ("7", "integer"),
+        ("-7", "integer"),
+        ("123456789012345678901234567890", "integer"),
+        ("7.0", "integer"),
+        ("1e3", "integer"),
+        ("7.5", "number"),
+        ("1e-3", "number"),
+        ("1e999", "number"),
+    ] {
+        assert_eq!(type_of(json), what, "{json}");
+    }
+}
+
+#[test]
 fn what_is_no_object_and_no_list_has_none() {
     for (text, path) in [
         ("", "[]"),
