@@ -11,10 +11,12 @@ pub enum Error {
     #[error("{place}: {problem}")]
     Definition { place: String, problem: String },
     /// A connection's filter or transform is wrong: the operator mends it.
-    #[error("{what}, line {line}: {problem}")]
+    #[error("{what}, line {line}, column {column}: {problem}")]
     Program {
         what: &'static str,
         line: usize,
+        /// In characters, from 1.
+        column: usize,
         problem: String,
     },
     /// A destination's settings do not fit its definition: the operator mends them.

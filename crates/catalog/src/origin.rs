@@ -31,6 +31,9 @@ impl Origin<'static> {
     }
 }
 
+/// What programs see of it.
+pub(crate) const RECORD_MEMBERS: [&str; 4] = ["source", "connection", "lane", "offset"];
+
 impl Origin<'_> {
     pub(crate) fn to_value(self) -> Value {
         let mut record = ObjectMap::new();

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use vrl::compiler::state::ExternalEnv;
+use vrl::compiler::state::{ExternalEnv, TypeInfo};
 use vrl::compiler::{CompileConfig, Compiler, TypeState};
 use vrl::diagnostic::{DiagnosticList, Label};
 use vrl::path::{OwnedTargetPath, OwnedValuePath};
@@ -46,9 +46,11 @@ pub(crate) enum Role {
     Step,
     /// `.entries`, `.first`, `.group`, `.settings`
     Batch,
-    /// `.status`, `.headers`, `.body`
+    /// `.status`, `.headers`, `.body`: whether a rule holds
     Response,
-    /// also `.jobs`
+    /// The same: what is the token
+    Token,
+    /// also `.jobs`: which of a batch failed
     Partial,
     /// `.` is the event, read-only
     Filter,
@@ -78,7 +80,7 @@ impl Role {
                 scope::STATE,
             ],
             Self::Batch => &[scope::ENTRIES, scope::FIRST, scope::GROUP, scope::SETTINGS],
-            Self::Response => &[scope::STATUS, scope::HEADERS, scope::BODY],
+            Self::Response | Self::Token => &[scope::STATUS, scope::HEADERS, scope::BODY],
             Self::Partial => &[scope::STATUS, scope::HEADERS, scope::BODY, scope::JOBS],
         }
     }
@@ -264,15 +266,19 @@ impl Fault {
     }
 
     fn of(self, role: Role) -> Error {
-        let what = match role {
+        self.named(match role {
             Role::Filter => "filter",
             Role::Transform => "transform",
             Role::Key => "ordering_key",
             _ => "program",
-        };
+        })
+    }
+
+    fn named(self, what: &'static str) -> Error {
         Error::Program {
             what,
             line: self.line,
+            column: self.column,
             problem: self.problem,
         }
     }
@@ -306,14 +312,47 @@ fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, 
         let result = Compiler::compile(functions::compiled(), tree, &state, configuration(role))
             .map_err(|problems| first_problem(text, problems))?;
         let program = result.program;
-        if role == Role::Filter && !program.final_type_info().result.kind().contains_boolean() {
-            return Err(Fault::whole("a filter's value must be true or false"));
-        }
+        check_result(role, &program.final_type_info()).map_err(Fault::whole)?;
         Ok(Program {
             vrl: program,
             lines: Lines::of(text),
         })
     })
+}
+
+/// # Errors
+/// Whatever it sees, its value is of no use.
+fn check_result(role: Role, end: &TypeInfo) -> Result<(), &'static str> {
+    let value = end.result.kind();
+    let (fits, problem) = match role {
+        Role::Filter => (
+            value.contains_boolean(),
+            "a filter's value must be true or false",
+        ),
+        Role::Response => (
+            value.contains_boolean(),
+            "its value must be true or false: whether the rule holds",
+        ),
+        Role::Token => (
+            value.contains_bytes(),
+            "its value must be the token, a text",
+        ),
+        Role::Partial => (
+            value.contains_array(),
+            "its value must be a list of {\"index\", \"result\"}",
+        ),
+        Role::Key => (
+            !value.is_null(),
+            "its value is always null: it tells no event's key",
+        ),
+        Role::Transform => {
+            let event = end.state.external.target_kind();
+            let fits = event.contains_object() || event.contains_null();
+            (fits, "a transform must leave an object, or null to drop it")
+        }
+        Role::Event | Role::Step | Role::Batch => (true, ""),
+    };
+    if fits { Ok(()) } else { Err(problem) }
 }
 
 fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
@@ -358,7 +397,7 @@ fn environment(role: Role, settings: &[SettingSpec], text: &str) -> ExternalEnv 
             known.push((scope::GROUP, Kind::bytes().or_null()));
             known.push((scope::FIRST, Kind::json()));
         }
-        Role::Response | Role::Partial => {
+        Role::Response | Role::Token | Role::Partial => {
             known.push((scope::STATUS, Kind::integer()));
             known.push((scope::HEADERS, headers()));
             known.push((scope::BODY, Kind::json()));
@@ -367,7 +406,7 @@ fn environment(role: Role, settings: &[SettingSpec], text: &str) -> ExternalEnv 
             }
         }
     }
-    if !matches!(role, Role::Response | Role::Partial) {
+    if role.roots().contains(&scope::SETTINGS) {
         known.push((scope::SETTINGS, setting_kinds(settings, text)));
     }
     known.retain(|(name, _)| text.contains(name));
@@ -442,7 +481,7 @@ fn configuration(role: Role) -> CompileConfig {
             scope::STATE,
             scope::RESPONSES,
         ],
-        Role::Filter | Role::Key | Role::Batch | Role::Response | Role::Partial => {
+        Role::Filter | Role::Key | Role::Batch | Role::Response | Role::Token | Role::Partial => {
             config.set_read_only();
             &[]
         }

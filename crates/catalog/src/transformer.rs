@@ -25,6 +25,7 @@ use crate::json;
 use crate::judge::{self, Judged};
 use crate::limits::BODY_BYTES_MAX;
 use crate::look_up::LookUps;
+use crate::marks;
 use crate::origin::Origin;
 use crate::program::scope::{
     ENTRIES, EVENT, EVENT_JSON, FIRST, GROUP, RECORD, RESPONSES, SETTINGS, STATE, Slot,
@@ -190,13 +191,22 @@ impl Transformer {
     /// for.
     pub fn event(&mut self, event: &Bytes, has_integrations: bool, origin: Origin<'_>) -> Planned {
         self.try_event(event, has_integrations, Typed::ByIngest, origin)
-            .unwrap_or_else(Planned::from)
+            .unwrap_or_else(|refusal| self.told(refusal))
     }
 
     /// Plans one event that ingest has not seen: of it nothing is known.
     pub(crate) fn unseen_event(&mut self, event: &Bytes, origin: Origin<'_>) -> Planned {
         self.try_event(event, true, Typed::Perhaps, origin)
-            .unwrap_or_else(Planned::from)
+            .unwrap_or_else(|refusal| self.told(refusal))
+    }
+
+    /// For people, who know secrets by their names.
+    fn told(&self, refusal: Refusal) -> Planned {
+        let shown = |detail: String| marks::show(&detail, &self.definition.settings);
+        match refusal {
+            Refusal::Filtered(reason, detail) => Planned::Filtered(reason, shown(detail)),
+            Refusal::Rejected(reason, detail) => Planned::Rejected(reason, shown(detail)),
+        }
     }
 
     fn try_event(
@@ -376,7 +386,8 @@ impl Transformer {
 
     /// One request of a batch's entries, which must be of one group.
     pub fn batch(&mut self, entries: Vec<Entry>) -> Planned {
-        self.try_batch(entries).unwrap_or_else(Planned::from)
+        self.try_batch(entries)
+            .unwrap_or_else(|refusal| self.told(refusal))
     }
 
     fn try_batch(&mut self, entries: Vec<Entry>) -> Result<Planned, Refusal> {
@@ -423,7 +434,7 @@ impl Transformer {
     pub fn next_step(&mut self, state: StepState, responses: &[StepResponse]) -> Planned {
         let responses = responses.iter().map(response_value).collect();
         self.run_steps(state, responses)
-            .unwrap_or_else(Planned::from)
+            .unwrap_or_else(|refusal| self.told(refusal))
     }
 
     /// Whether a step's answer with this status goes to the next step. Any other is judged, and ends
@@ -609,15 +620,6 @@ impl Refusal {
 
 fn bad_request(problem: String) -> Refusal {
     Refusal::Rejected(RejectReason::BadRequest, problem)
-}
-
-impl From<Refusal> for Planned {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Filtered(reason, detail) => Self::Filtered(reason, detail),
-            Refusal::Rejected(reason, detail) => Self::Rejected(reason, detail),
-        }
-    }
 }
 
 #[cfg(test)]

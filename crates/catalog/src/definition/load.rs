@@ -330,7 +330,10 @@ impl Loader<'_> {
                 RetryExpiry::Webhook => 72 * HOUR_MS,
             },
             settings: self.settings.to_vec(),
-            steps_accept: raw.steps_accept,
+            steps_accept: raw
+                .steps_accept
+                .map(Spanned::into_inner)
+                .unwrap_or_default(),
             cache_when: raw
                 .cache_when
                 .map(|when| self.inline(&when, Role::Response)),
@@ -376,6 +379,14 @@ impl Loader<'_> {
         }
         if let (Some(batch), Some(_)) = (&raw.batch, &raw.steps) {
             return Err(self.error(&batch.span(), "a definition has either [batch] or steps"));
+        }
+        if raw.steps.as_ref().is_none_or(|steps| steps.len() < 2) {
+            let accept = raw.steps_accept.as_ref().map(Spanned::span);
+            if let Some(place) = accept.or(raw.cache_when.as_ref().map(Spanned::span)) {
+                let problem = "steps_accept and cache_when are about answers to earlier steps: name two \
+                               programs or more in steps";
+                return Err(self.error(&place, problem));
+            }
         }
         Ok(())
     }

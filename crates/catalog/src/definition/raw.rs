@@ -35,8 +35,7 @@ pub(super) struct RawDefinition {
     #[serde(default)]
     pub(super) hosts: Vec<Spanned<String>>,
     pub(super) steps: Option<Vec<Spanned<String>>>,
-    #[serde(default)]
-    pub(super) steps_accept: StatusSet,
+    pub(super) steps_accept: Option<Spanned<StatusSet>>,
     pub(super) cache_when: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) auth: OneOrMany,

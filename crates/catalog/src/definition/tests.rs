@@ -148,16 +148,98 @@ fn mistakes_about_senders_are_told() {
 
 #[test]
 fn a_program_below_its_quotes_begins_on_the_next_line() {
-    // `cache_when` stands on line 4.
+    // `cache_when` stands on line 5.
     let at = |program: &str| {
-        let top = format!("{HOSTS}cache_when = {program}\n");
+        let top = format!("{HOSTS}steps = {STEPS}\ncache_when = {program}\n");
         let error = define(&top, "null").unwrap_err().to_string();
         error.split(' ').next().unwrap_or_default().to_owned()
     };
     let place = "destinations/test/destination.toml";
-    assert_eq!(at("'.boddy == 1'"), format!("{place}:4:"));
-    assert_eq!(at("'''.boddy == 1'''"), format!("{place}:4:"));
-    assert_eq!(at("'''\n.boddy == 1\n'''"), format!("{place}:5:"));
+    assert_eq!(at("'.boddy == 1'"), format!("{place}:5:"));
+    assert_eq!(at("'''.boddy == 1'''"), format!("{place}:5:"));
+    assert_eq!(at("'''\n.boddy == 1\n'''"), format!("{place}:6:"));
+}
+
+const STEPS: &str = "[\"event.vrl\", \"event.vrl\"]";
+
+#[test]
+fn keys_about_steps_need_steps() {
+    let expected = "destinations/test/destination.toml:4: steps_accept and cache_when are about answers to \
+                    earlier steps: name two programs or more in steps";
+    for key in ["steps_accept = [404]", "cache_when = 'true'"] {
+        let alone = format!("{HOSTS}{key}\n");
+        assert_eq!(define(&alone, "null").unwrap_err().to_string(), expected);
+        let fine = format!("{HOSTS}steps = {STEPS}\n{key}\n");
+        assert!(define(&fine, "null").is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn answers_to_steps_are_a_list_of_what_they_have() {
+    for (program, expected) in [
+        ("x = .responses[0].body.id", expect![[""]]),
+        (
+            ".responses.body",
+            expect![
+                "destinations/test/write.vrl:1:1: .responses is a list: write .responses[0].body of the first answer"
+            ],
+        ),
+        (
+            ".responses[0].stauts",
+            expect![
+                "destinations/test/write.vrl:1:1: .responses[0] has no stauts: it has status, headers, body; did you mean .responses[0].status?"
+            ],
+        ),
+    ] {
+        let toml = "name = \"T\"\ncategory = \"t\"\nhosts = [\"a.example\"]\n\
+                    steps = [\"event.vrl\", \"write.vrl\"]\n";
+        let files = [
+            ("destination.toml", toml),
+            ("event.vrl", "null"),
+            ("write.vrl", program),
+        ];
+        let told = Definition::load(folder("test", &files)).and_then(|found| found.compile());
+        expected.assert_eq(
+            &told
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default(),
+        );
+    }
+}
+
+#[test]
+fn rules_whose_value_is_of_no_use_are_refused() {
+    for (rule, expected) in [
+        (
+            "[[response]]\nwhen = '.status'\nresult = \"delivered\"",
+            expect![
+                "destinations/test/destination.toml:5: its value must be true or false: whether the rule holds"
+            ],
+        ),
+        (
+            "[[partial]]\nstatus = 200\nfailed = 'true'\n\
+             [batch]\nevents_max = 2\nbytes_max = 9\nwait_ms = 1",
+            expect![[
+                r#"destinations/test/destination.toml:6: its value must be a list of {"index", "result"}"#
+            ]],
+        ),
+        (
+            "steps = [\"event.vrl\", \"batch.vrl\"]\ncache_when = '\"yes\"'",
+            expect![
+                "destinations/test/destination.toml:5: its value must be true or false: whether the rule holds"
+            ],
+        ),
+    ] {
+        let toml = format!("name = \"T\"\ncategory = \"t\"\n{HOSTS}{rule}\n");
+        let files = [
+            ("destination.toml", toml.as_str()),
+            ("event.vrl", "null"),
+            ("batch.vrl", "null"),
+        ];
+        let told = Definition::load(folder("test", &files)).and_then(|found| found.compile());
+        expected.assert_eq(&told.unwrap_err().to_string());
+    }
 }
 
 #[test]
@@ -283,6 +365,20 @@ fn paths_at_which_there_is_nothing_are_refused() {
             ],
         ),
         (
+            ".record.lnae",
+            expect![
+                "destinations/test/event.vrl:1:1: .record has no lnae: it has source, connection, lane, offset; did you mean .record.lane?"
+            ],
+        ),
+        (
+            ".record[0]",
+            expect!["destinations/test/event.vrl:1:1: .record is no list: write .record.NAME"],
+        ),
+        (
+            "x = .settings[0]",
+            expect!["destinations/test/event.vrl:1:5: .settings is no list: write .settings.NAME"],
+        ),
+        (
             "[.settings.has_api_key, .settings, .settings.region, .event.evnt, .record.lane]",
             expect![["fine"]],
         ),
@@ -292,6 +388,11 @@ fn paths_at_which_there_is_nothing_are_refused() {
     let when =
         |when: &str| format!("{HOSTS}[[response]]\nwhen = '{when}'\nresult = \"delivered\"\n");
     check(&when(".status == 200"), "null", expect![["fine"]]);
+    check(
+        &when(".status.code == 200"),
+        "null",
+        expect!["destinations/test/destination.toml:5: .status is a number: nothing is in it"],
+    );
     check(
         &when(".event.a == 1"),
         "null",

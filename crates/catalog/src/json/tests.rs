@@ -18,6 +18,21 @@ fn values_survive_a_round_trip() {
     assert_eq!(round(r#"{"a":1,"a":2}"#), r#"{"a":2}"#);
 }
 
+/// Not the nearest number but one.
+#[test]
+fn numbers_keep_their_last_digit() {
+    for number in [
+        "-144.91644849688421",
+        "0.1",
+        "4.35",
+        "95.28137421384717",
+        "5e-324",
+        "9007199254740993",
+    ] {
+        assert_eq!(round(number), number);
+    }
+}
+
 #[test]
 fn half_surrogate_pairs_are_mended() {
     assert_eq!(round(r#""cut \ud83d""#), "\"cut \u{fffd}\"");

@@ -27,7 +27,7 @@ fn filters_are_boolean_and_change_nothing() {
     let told = check_filter("upcase(\"x\")").unwrap_err().to_string();
     assert_eq!(
         told,
-        "filter, line 1: a filter's value must be true or false"
+        "filter, line 1, column 1: a filter's value must be true or false"
     );
     assert!(check_filter(".a = 1\ntrue").is_err());
     assert!(check_transform("del(.context.ip)\n.a = 1").is_ok());

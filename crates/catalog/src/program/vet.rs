@@ -53,11 +53,7 @@ pub fn vet(text: &str) -> Result<(), Error> {
         .and_then(|()| {
             on_large_stack(|| parse(text).and_then(|program| tree(text, &program, Sees::Root)))
         })
-        .map_err(|Fault { line, problem, .. }| Error::Program {
-            what: "program",
-            line,
-            problem,
-        })
+        .map_err(|fault| fault.named("program"))
 }
 
 /// Vets the bytes: length, depth of brackets, runs of `!`, length of paths.

@@ -441,6 +441,7 @@ fn a_program_refuses_in_words() {
         else if .event.a == 4 { {"requests": []} }
         else if .event.a == 5 { "text" }
         else if .event.a == 6 { {"url": "https://evil.example.org/"} }
+        else if .event.a == 7 { {"rejected": "no {{secret.key}}"} }
         else { {"x": int!(.event.a)} }"#;
     let files = [("destination.toml", SECRETIVE), ("event.vrl", program)];
     let mut transformer = transformer(&files, json!({}), None, None);
@@ -454,6 +455,7 @@ fn a_program_refuses_in_words() {
         refusal(6),
         "rejected bad_request https://evil.example.org is none of the definition's hosts"
     );
+    assert_eq!(refusal(7), "rejected invalid no {{secret.key}}");
 }
 
 #[test]

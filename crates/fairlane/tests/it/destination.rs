@@ -579,7 +579,7 @@ fn programs_are_vetted_in_a_process_with_limits() {
     assert_eq!(out, "good.vrl compiles\ndestinations/mine compiles\n");
     let (code, _, err) = run(here, &["vet", "bad.vrl"], "");
     assert_eq!(code, 1);
-    assert!(err.contains("bad.vrl: transform, line 2: "), "{err}");
+    assert!(err.contains("bad.vrl: transform, line 2, column "), "{err}");
 
     let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_fairlane"))
         .args(["vet", "--stdin"])

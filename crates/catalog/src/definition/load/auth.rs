@@ -331,7 +331,7 @@ impl<'a> Keys<'a> {
             url: self.parse(&login.url)?,
             headers,
             body: self.login_body(login)?,
-            token: self.loader.inline(&token, Role::Response),
+            token: self.loader.inline(&token, Role::Token),
             expires_s: login.expires_s,
         })
     }

@@ -3,7 +3,11 @@
 use vrl::path::{OwnedSegment, OwnedValuePath};
 
 use crate::definition::settings::{SettingSpec, nearest};
-use crate::program::scope::SETTINGS;
+use crate::origin::RECORD_MEMBERS;
+use crate::program::scope::{JOBS, RECORD, RESPONSES, SETTINGS, STATUS};
+
+/// Of an answer to a step, see `response_value` of the transformer.
+const RESPONSE_MEMBERS: [&str; 3] = ["status", "headers", "body"];
 
 #[derive(Debug, Clone, Copy)]
 pub(in crate::program) enum Sees<'a> {
@@ -39,11 +43,34 @@ impl Sees<'_> {
                 meant(near.map(|near| format!(".{near}")))
             ));
         }
-        match rest.first() {
-            Some(OwnedSegment::Field(name)) if root == SETTINGS => setting(name.as_str(), settings),
+        match (root, rest) {
+            (SETTINGS, [OwnedSegment::Field(name), ..]) => setting(name.as_str(), settings),
+            (RECORD, [OwnedSegment::Field(name), ..]) => member(".record", name, &RECORD_MEMBERS),
+            (RESPONSES, [OwnedSegment::Index(at), OwnedSegment::Field(name), ..]) => {
+                member(&format!(".responses[{at}]"), name, &RESPONSE_MEMBERS)
+            }
+            (RESPONSES, [OwnedSegment::Field(name), ..]) => Err(format!(
+                ".responses is a list: write .responses[0].{name} of the first answer"
+            )),
+            (SETTINGS | RECORD, [OwnedSegment::Index(_), ..]) => {
+                Err(format!(".{root} is no list: write .{root}.NAME"))
+            }
+            (STATUS | JOBS, [_, ..]) => Err(format!(".{root} is a number: nothing is in it")),
             _ => Ok(()),
         }
     }
+}
+
+fn member(of: &str, name: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let near = nearest(name, known.iter().copied());
+    Err(format!(
+        "{of} has no {name}: it has {}{}",
+        known.join(", "),
+        meant(near.map(|near| format!("{of}.{near}")))
+    ))
 }
 
 /// Secrets are seen as `has_<name>`, see `program_settings` of the binding.

@@ -59,12 +59,12 @@ fn programs_of_connections_are_compiled_apart_before_they_are_here() {
     assert_eq!(lines[0], "f.toml:12: filter of one: it died");
     // What is lived through apart is compiled here, and said to be wrong with its line.
     assert!(
-        lines[1].starts_with("f.toml:13: transform of one: transform, line 1: "),
+        lines[1].starts_with("f.toml:13: transform of one: transform, line 1, column "),
         "{told}"
     );
     assert_eq!(lines[2], "f.toml:18: filter of two: it died");
     assert!(
-        lines[3].starts_with("f.toml:19: ordering_key of two: ordering_key, line 1: "),
+        lines[3].starts_with("f.toml:19: ordering_key of two: ordering_key, line 1, column "),
         "{told}"
     );
 }
