@@ -48,6 +48,9 @@ pub(crate) struct Lane {
     /// Boxed, as few lanes are replays.
     terms: Option<Box<ReplayTerms>>,
     pub(crate) books: Books,
+    /// Of a redelivery, once they are counted: queued dead letters that the scheduler has not been
+    /// given yet.
+    pub(crate) unread: Option<u64>,
     /// How far the store has it: what a restart would begin with.
     pub(crate) durable: Offset,
     /// Made at the first job, given back when the lane has been idle for long.
@@ -123,6 +126,7 @@ impl Lane {
             kind: spec.kind,
             terms: spec.terms,
             books,
+            unread: None,
             durable: spec.progress.cursor,
             transformer: None,
             order_key: None,

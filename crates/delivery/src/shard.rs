@@ -112,6 +112,13 @@ pub(crate) enum Event {
     NothingToRedeliver(ConnectionId),
     /// The connection may have queued dead letters.
     Redeliver(ConnectionId),
+    /// So many of a redelivery's letters wait in the store.
+    Unread {
+        lane: LaneId,
+        letters: u64,
+        /// The lane has looked, and what was counted before that counts no more.
+        looked: bool,
+    },
 }
 
 impl Event {
@@ -269,6 +276,16 @@ impl Shard {
                     self.redelivering.remove(&connection);
                 }
                 Event::Redeliver(connection) => self.redeliver(connection),
+                Event::Unread {
+                    lane,
+                    letters,
+                    looked,
+                } => {
+                    let lane = self.lanes.get_mut(&lane);
+                    if let Some(lane) = lane.filter(|lane| looked || lane.unread.is_none()) {
+                        lane.unread = Some(letters);
+                    }
+                }
             }
             if self.clock.mono().since(began) > TURN_US || self.ledger.is_full() {
                 return;

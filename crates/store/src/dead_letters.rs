@@ -201,6 +201,18 @@ pub(crate) fn queued_count(connection: &Connection) -> Result<u64, Error> {
     Ok(rows.query_row([], |row| u64_at(row, 0))?)
 }
 
+/// Queued letters of a connection with ids from `from_id` on.
+pub(crate) fn queued_count_of(
+    connection: &Connection,
+    of: ConnectionId,
+    from_id: u64,
+) -> Result<u64, Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT count(*) FROM dead_letters WHERE connection = ?1 AND state = 1 AND id >= ?2",
+    )?;
+    Ok(rows.query_row(params![of.0, to_sql(from_id)], |row| u64_at(row, 0))?)
+}
+
 /// Queued letters of a connection with ids from `from_id` on: id, bytes of the event, received at.
 pub(crate) fn queued(
     connection: &Connection,

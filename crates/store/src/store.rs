@@ -238,6 +238,15 @@ impl Store {
         self.read(|tx| dead_letters::queued(tx, connection, from_id, max))
     }
 
+    /// How many [`Store::queued_dead_letters`] there are.
+    pub fn queued_dead_letter_count_of(
+        &self,
+        connection: ConnectionId,
+        from_id: u64,
+    ) -> Result<u64, Error> {
+        self.read(|tx| dead_letters::queued_count_of(tx, connection, from_id))
+    }
+
     /// The event of a dead letter; `None` where the letter is gone.
     pub fn dead_letter_event(&self, id: u64) -> Result<Option<Bytes>, Error> {
         self.read(|tx| dead_letters::event(tx, id))

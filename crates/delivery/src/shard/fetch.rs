@@ -165,10 +165,22 @@ impl Shard {
         let connection = lane.connection();
         let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
-            let look = move || store.queued_dead_letters(connection, from.0, max);
+            let look = move || {
+                let rows = store.queued_dead_letters(connection, from.0, max)?;
+                let more = rows.len() >= max;
+                let last = rows.last().filter(|_| more);
+                let unread = last.map_or(Ok(0), |(id, ..)| {
+                    store.queued_dead_letter_count_of(connection, id + 1)
+                })?;
+                Ok::<_, store::Error>((rows, more, unread))
+            };
             let (offsets, scanned_to) = match tokio::task::spawn_blocking(look).await {
-                Ok(Ok(rows)) => {
-                    let more = rows.len() >= max;
+                Ok(Ok((rows, more, unread))) => {
+                    inbox.push(Event::Unread {
+                        lane: id,
+                        letters: unread,
+                        looked: true,
+                    });
                     let last = rows.last().map(|(id, ..)| Offset(*id).next());
                     let offsets = rows.into_iter().map(|(id, bytes, _)| Fetch {
                         offset: Offset(id),
@@ -191,6 +203,25 @@ impl Shard {
                 offsets,
                 scanned_to,
             }));
+        });
+    }
+}
+
+impl Shard {
+    /// A redelivery that is held does not look for its letters, and is still to tell how many wait.
+    pub(super) fn count_unread(&self, lane: &Lane) {
+        let (id, connection, from) = (lane.id, lane.connection(), lane.durable);
+        let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
+        tokio::task::spawn_local(async move {
+            let count = move || store.queued_dead_letter_count_of(connection, from.0);
+            // Where it fails, the first look tells.
+            if let Ok(Ok(letters)) = tokio::task::spawn_blocking(count).await {
+                inbox.push(Event::Unread {
+                    lane: id,
+                    letters,
+                    looked: false,
+                });
+            }
         });
     }
 }

@@ -82,6 +82,9 @@ impl Shard {
         let inherits = !staggered && lane.kind != LaneKind::Live && self.is_held_by_operator(&lane);
         lane.held_by_operator |= inherits;
         let has_lost = lane.books.unseen > 0;
+        if lane.kind == LaneKind::Redelivery {
+            self.count_unread(&lane);
+        }
         self.lanes.insert(id, lane);
         self.step(input, None);
         if has_lost {

@@ -74,8 +74,10 @@ impl Shard {
         let counted = match lane.kind {
             LaneKind::Live => self.log.stream_count(stream),
             LaneKind::Replay { .. } => lane.books.end().unwrap_or(0),
-            // A queue that others fill: what is known of it is what is done and what is held.
-            LaneKind::Redelivery => return view.counts.settled() + u64::from(view.window),
+            // A queue that others fill: what is known of it is what is done, held, and waits.
+            LaneKind::Redelivery => {
+                return view.counts.settled() + u64::from(view.window) + lane.unread.unwrap_or(0);
+            }
         };
         lane.books.accepted(counted)
     }

@@ -7,6 +7,7 @@ use model::{HoldReason, LaneState, Offset, RejectReason};
 use store::{DeadLetterFilter, DeadLetterSelection, ReplayTerms};
 
 use super::world::{Receiver, Reply, World, wait_for};
+use crate::Delivery;
 
 /// A receiver that refuses odd ids until it is healed.
 fn moody() -> (Receiver, Arc<AtomicBool>) {
@@ -68,6 +69,38 @@ fn refused_events_become_dead_letters_and_can_be_redelivered() {
     wait_for(|| world.store.dead_letters(&all).unwrap().is_empty());
     assert_eq!(receiver.ids().len(), 20);
     assert_eq!(receiver.got().len(), 40);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
+fn a_redelivery_that_is_held_tells_what_waits_also_after_a_restart() {
+    let mut world = World::new();
+    let (receiver, _) = moody();
+    world.hook("moody", &receiver);
+    let delivery = world.start();
+    world.append(0..20);
+    world.settle(&delivery, "moody");
+    world.block_on(delivery.hold("moody")).unwrap();
+    let everything = DeadLetterSelection::Filter(DeadLetterFilter {
+        limit: usize::MAX,
+        ..Default::default()
+    });
+    world.block_on(delivery.redeliver(everything)).unwrap();
+    let waits = |world: &World, delivery: &Delivery| {
+        let lane = world.block_on(delivery.lane("moody (redelivery)"));
+        lane.is_some_and(|lane| (lane.pending, lane.accepted) == (10, 10))
+    };
+    wait_for(|| waits(&world, &delivery));
+    world.shutdown(delivery);
+    let delivery = world.start();
+    wait_for(|| waits(&world, &delivery));
+    world.block_on(delivery.resume("moody")).unwrap();
+    wait_for(|| {
+        world
+            .block_on(delivery.lane("moody (redelivery)"))
+            .is_none()
+    });
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }
