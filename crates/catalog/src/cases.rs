@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{JobResult, Secret};
+use model::{JobResult, Secret, Settings};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -210,20 +210,24 @@ fn request_fits(came: &Value, expected: &Value) -> bool {
         && (expected.contains_key("body") || came.get("body").is_none_or(Value::is_null))
 }
 
-fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
-    let settings = case.settings()?;
+/// What turns a case's events into requests.
+fn transformer(
+    definition: &Arc<Definition>,
+    settings: &Settings,
+    filter: Option<&str>,
+    transform: Option<&str>,
+) -> Result<Transformer, Error> {
     let checked = definition
-        .check_settings(&settings)
-        .map_err(|problems| Error::Settings(problems).to_string())?;
+        .check_settings(settings)
+        .map_err(Error::Settings)?;
     let names = [definition.name.clone(), definition.id.clone()];
-    let mut transformer = Transformer::new(
-        Arc::clone(definition),
-        checked,
-        &names,
-        case.filter.as_deref(),
-        case.transform.as_deref(),
-    )
-    .map_err(|error| error.to_string())?;
+    Transformer::new(Arc::clone(definition), checked, &names, filter, transform)
+}
+
+fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
+    let (filter, transform) = (case.filter.as_deref(), case.transform.as_deref());
+    let mut transformer = transformer(definition, &case.settings()?, filter, transform)
+        .map_err(|error| error.to_string())?;
     if let Some(response) = case.response()? {
         let jobs = case.jobs.unwrap_or(1);
         // A recorded answer has no time but its own `Date`.

@@ -14,7 +14,7 @@ use super::judged_value;
 use crate::definition::Definition;
 use crate::error::Error;
 use crate::play::{NOW_UNIX_S, TOKEN, play};
-use crate::transformer::{StepResponse, Transformer};
+use crate::transformer::StepResponse;
 
 /// Where recorded cases go.
 const FILE: &str = "cases/recorded.json";
@@ -120,17 +120,9 @@ pub fn record(
 /// One case of the events and their requests, and one of the last answer.
 fn cases_of(definition: &Arc<Definition>, recording: &Recording) -> Result<Vec<Value>, Error> {
     let case = &recording.case;
-    let checked = definition
-        .check_settings(&case.settings.clone().into())
-        .map_err(Error::Settings)?;
-    let names = [definition.name.clone(), definition.id.clone()];
-    let mut transformer = Transformer::new(
-        Arc::clone(definition),
-        checked,
-        &names,
-        case.filter.as_deref(),
-        case.transform.as_deref(),
-    )?;
+    let (filter, transform) = (case.filter.as_deref(), case.transform.as_deref());
+    let settings = case.settings.clone().into();
+    let mut transformer = super::transformer(definition, &settings, filter, transform)?;
     let mut cases = Vec::new();
     let token = Secret::new(TOKEN);
     let (events, answers) = (&case.events, &recording.answers);
