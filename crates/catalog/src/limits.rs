@@ -10,6 +10,10 @@ pub const STACK_BYTES_MIN: usize = 8 * 1024 * 1024;
 /// The stack of the thread that parses and compiles a program.
 pub const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// The files of a definition's folder, and their number.
+pub const FOLDER_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const FOLDER_FILES_MAX: usize = 1_000;
+
 /// A program's source.
 pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// Brackets of any kind inside one another.
@@ -53,6 +57,8 @@ pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 pub const PARSE_BYTES_MAX: usize = 256 * 1024;
 /// What one call may hold against a regular expression. An event's text is shorter.
 pub const REGEX_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Its bytes times the places of the expression.
+pub const REGEX_WORK_MAX: usize = 2_000_000;
 /// Values inside one another that `flatten` takes.
 pub const FLAT_DEPTH_MAX: usize = 128;
 /// Elements of an array that `split`, `push`, `append` return.

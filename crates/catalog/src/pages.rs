@@ -42,7 +42,7 @@ fn index(catalog: &Catalog) -> String {
     }
     let mut text = format!(
         "# Destinations\n\n{}: `{COMMAND}` writes this anew. -->\n\n\
-         {} kinds of destinations are in the binary. Each page tells its settings and what is sent \
+         There are {} kinds of destinations. Each page tells its settings and what is sent \
          for which event.\nEvents of a type that is not listed are filtered. Settings in brackets \
          are optional.\n",
         made_of(""),

@@ -28,6 +28,7 @@ mod guarded;
 mod lines;
 mod own;
 pub(crate) mod scope;
+mod search;
 mod typed;
 mod vet;
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
+use url::Url;
 
 use crate::definition::Definition;
 use crate::definition::settings::SettingType;
@@ -16,13 +17,44 @@ use crate::finish::FinalRequest;
 /// Shorter texts are no secrets, and would be found everywhere.
 const SECRET_BYTES_MIN: usize = 4;
 
+/// Of a URL that is a secret: shorter parts of its path and query are names, as `services`.
+const URL_PART_BYTES_MIN: usize = 12;
+
 /// A secret as a request may hold it, and an answer repeat it: as it is, and as URLs, forms, JSON (once,
-/// or where our body is quoted, twice; with or without `\u` escapes) and base64 write it. Longer ones
-/// first: one may hold another.
+/// or where our body is quoted, twice; with or without `\u` escapes), base64 and hex write it. Of a URL
+/// also its path and query, with which servers like to answer. Longer ones first: one may hold another.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     if secret.len() < SECRET_BYTES_MIN {
         return Vec::new();
     }
+    let mut forms = forms_of(secret);
+    if secret.starts_with("http")
+        && let Ok(url) = Url::parse(secret)
+    {
+        forms.extend(parts(&url).iter().flat_map(|part| forms_of(part)));
+    }
+    longest_first(&mut forms);
+    forms
+}
+
+/// What of a URL is as secret as the whole.
+fn parts(url: &Url) -> Vec<String> {
+    let path = url.path();
+    let query = url.query().unwrap_or_default();
+    let mut parts = vec![format!("{path}?{query}")];
+    // The path of `https://example.com/hook` alone says nothing.
+    if path.len() >= URL_PART_BYTES_MIN {
+        parts.push(path.to_owned());
+    }
+    parts.push(query.to_owned());
+    let segments = path.split('/').map(str::to_owned);
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    parts.extend(segments.chain(values));
+    parts.retain(|part| part.len() >= URL_PART_BYTES_MIN);
+    parts
+}
+
+fn forms_of(secret: &str) -> Vec<String> {
     let percent = encode::component(secret);
     let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let json = in_json(secret);
@@ -39,16 +71,29 @@ pub(crate) fn forms(secret: &str) -> Vec<String> {
         secret.to_owned(),
         lower_hex(&percent),
         lower_hex(&form),
+        // As some libraries do by default.
+        percent.replace("%2F", "/"),
+        lower_hex(&percent).replace("%2f", "/"),
         percent,
         form,
         html(secret, "&#39;", false),
         html(secret, "&#x27;", true),
-        BASE64.encode(secret),
+        STANDARD.encode(secret),
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+        hex(secret),
+        hex(secret).to_ascii_uppercase(),
     ];
     forms.extend(escaped.iter().map(|text| in_json(text)));
     forms.extend(escaped);
-    longest_first(&mut forms);
     forms
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// With `\u` escapes for what .NET takes for dangerous.
@@ -205,6 +250,16 @@ impl Strike {
                 self.add(token, stands);
             }
         }
+        let urls = (Url::parse(&real.url), Url::parse(&struck.url));
+        if let (Ok(real), Ok(struck)) = urls {
+            for ((_, value), (_, stands)) in real.query_pairs().zip(struck.query_pairs()) {
+                if value != stands {
+                    forms(&value)
+                        .iter()
+                        .for_each(|form| self.add(form, &stands));
+                }
+            }
+        }
     }
 
     fn add(&mut self, secret: &str, stands: &str) {
@@ -278,6 +333,54 @@ mod tests {
     }
 
     #[test]
+    fn the_path_and_query_of_a_secret_url_are_secret_too() {
+        let strike = |url: &str, answer: &str| {
+            let real = settings(json!({"hook": url, "region": "eu"}));
+            Strike::new(&definition(), &real).text(answer)
+        };
+        let hook = "https://h.example/services/T0/SEKRET-SEKRET";
+        let stands = "https://struck-out.example/hook";
+        for (answer, shown) in [
+            (
+                "Cannot POST /services/T0/SEKRET-SEKRET",
+                format!("Cannot POST {stands}"),
+            ),
+            (
+                "no SEKRET-SEKRET among services",
+                format!("no {stands} among services"),
+            ),
+        ] {
+            assert_eq!(strike(hook, answer), shown);
+        }
+        let keyed = "https://h.example/x?token=SEKRET-SEKRET&v=1";
+        assert_eq!(strike(keyed, "/x?token=SEKRET-SEKRET&v=1"), stands);
+        assert_eq!(
+            strike(keyed, "v=1, SEKRET-SEKRET, /x"),
+            format!("v=1, {stands}, /x")
+        );
+        let plain = "https://h.example/hook";
+        assert_eq!(
+            strike(plain, "no /hook here, h.example"),
+            "no /hook here, h.example"
+        );
+    }
+
+    #[test]
+    fn a_secret_is_found_as_others_write_it() {
+        let real = settings(json!({"api_key": "Zx<9/q+W\"&Q=tail", "region": "eu"}));
+        let strike = Strike::new(&definition(), &real);
+        for written in [
+            "Wng8OS9xK1ciJlE9dGFpbA",
+            "Wng8OS9xK1ciJlE9dGFpbA==",
+            "Zx%3C9/q%2BW%22%26Q%3Dtail",
+            "Zx%3c9/q%2bW%22%26Q%3dtail",
+            "5a783c392f712b572226513d7461696c",
+        ] {
+            assert!(strike.text(written).starts_with("struck-out"), "{written}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_found_wherever_it_comes_back() {
         let real = settings(json!({"api_key": "k-1 2", "region": "eu"}));
         let mut strike = Strike::new(&definition(), &real);
@@ -290,6 +393,15 @@ mod tests {
             options: Default::default(),
         };
         strike.learn(&request("Bearer fetched-token"), &request("Bearer tok"));
+        let at = |url: &str| FinalRequest {
+            url: url.to_owned(),
+            ..request("")
+        };
+        strike.learn(
+            &at("https://a.example/?a=b&t=queried-token"),
+            &at("https://a.example/?a=b&t=tok"),
+        );
+        assert_eq!(strike.text("?t=queried-token&a=b"), "?t=tok&a=b");
         let answer = json!({"echo": ["k-1 2", "?key=k-1%202"], "you": "fetched-token", "n": 1,
             "k-1 2": "eu"});
         assert_eq!(

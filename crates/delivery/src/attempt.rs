@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use catalog::{
@@ -27,7 +28,7 @@ use crate::clock::Clock;
 use crate::http::Failed;
 use crate::http::request::BadRequest;
 use crate::http::send::{Reuse, Sent};
-use crate::lane::AttemptResult;
+use crate::lane::{AttemptResult, pace};
 use crate::message_id::message_id;
 use crate::plan::Plan;
 use crate::senders::Senders;
@@ -35,7 +36,9 @@ use crate::tokens::{Asker, Held, Tokens};
 use crate::trial::{Exchange, Tap};
 
 /// Events that are turned into requests at once: other lanes of the shard wait meanwhile.
-pub(crate) const PLANNED_AT_ONCE_MAX: usize = 64;
+pub(crate) const PLANNED_AT_ONCE_MAX: usize = 8;
+/// Of more than that, as many as this takes.
+const PLANNED_AT_ONCE_US: u64 = 2_000;
 
 /// The answer that says a token does not hold any more.
 const UNAUTHORIZED: u16 = 401;
@@ -80,6 +83,8 @@ pub(crate) struct Report {
     pub(crate) resent: u32,
     /// The last request, with secrets not yet placed.
     pub(crate) request: Option<RequestPlan>,
+    /// What the programs took for an event; 0 where none ran.
+    pub(crate) each_us: u64,
 }
 
 impl Report {
@@ -110,19 +115,45 @@ pub(crate) struct Planning {
 impl Planning {
     /// Turns the jobs' events into requests. Runs programs, no I/O.
     pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
+        let clock = Clock::start();
         let mut gathering = Gathering::of(attempt);
-        gathering.add(attempt, transformer, usize::MAX);
-        gathering.finish(transformer)
+        while gathering.next < attempt.jobs.len() {
+            gathering.add(attempt, transformer);
+        }
+        let mut planning = gathering.finish(transformer);
+        planning.took(clock.mono().0, attempt.jobs.len());
+        planning
     }
 
-    /// The same for many jobs, in parts, between which others have their turn.
+    /// The same for many jobs, or slow ones, in parts, between which others have their turn.
     pub(crate) async fn in_parts(attempt: &Attempt, transformer: &RefCell<Transformer>) -> Self {
         let mut gathering = Gathering::of(attempt);
         while gathering.next < attempt.jobs.len() {
-            gathering.add(attempt, &mut transformer.borrow_mut(), PLANNED_AT_ONCE_MAX);
-            tokio::task::yield_now().await;
+            let (clock, first) = (Clock::start(), gathering.next);
+            while gathering.next < attempt.jobs.len() && clock.mono().0 < PLANNED_AT_ONCE_US {
+                gathering.add(attempt, &mut transformer.borrow_mut());
+            }
+            let worked_us = clock.mono().0;
+            let jobs = gathering.next - first;
+            let each_us = gathering.planning.took(worked_us, jobs);
+            match pace::rest_us(worked_us, each_us) {
+                Some(rest_us) if gathering.next < attempt.jobs.len() => {
+                    tokio::time::sleep(Duration::from_micros(rest_us)).await;
+                }
+                _ => tokio::task::yield_now().await,
+            }
         }
-        gathering.finish(&mut transformer.borrow_mut())
+        let clock = Clock::start();
+        let mut planning = gathering.finish(&mut transformer.borrow_mut());
+        planning.took(clock.mono().0, attempt.jobs.len());
+        planning
+    }
+
+    /// Programs took so long for so many jobs: how long for one.
+    fn took(&mut self, us: u64, jobs: usize) -> u64 {
+        let each_us = us / u64::try_from(jobs.max(1)).unwrap_or(u64::MAX);
+        self.report.each_us = self.report.each_us.max(each_us);
+        each_us
     }
 
     fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
@@ -199,20 +230,22 @@ impl Gathering {
         }
     }
 
-    /// Plans the next jobs, at most `max`.
-    fn add(&mut self, attempt: &Attempt, transformer: &mut Transformer, max: usize) {
-        for (index, loaded) in attempt.jobs.iter().enumerate().skip(self.next).take(max) {
-            self.next = index + 1;
-            let origin = Origin {
-                source: &attempt.plan.source,
-                connection: attempt.plan.connection.name.as_str(),
-                lane: &self.lane,
-                offset: loaded.job.offset.0,
-            };
-            match transformer.event(&loaded.event, loaded.has_integrations, origin) {
-                Planned::Entry(entry) => self.gather(entry, index),
-                planned => self.planning.add(planned, vec![index]),
-            }
+    /// Plans the next job.
+    fn add(&mut self, attempt: &Attempt, transformer: &mut Transformer) {
+        let index = self.next;
+        self.next += 1;
+        let Some(loaded) = attempt.jobs.get(index) else {
+            return;
+        };
+        let origin = Origin {
+            source: &attempt.plan.source,
+            connection: attempt.plan.connection.name.as_str(),
+            lane: &self.lane,
+            offset: loaded.job.offset.0,
+        };
+        match transformer.event(&loaded.event, loaded.has_integrations, origin) {
+            Planned::Entry(entry) => self.gather(entry, index),
+            planned => self.planning.add(planned, vec![index]),
         }
     }
 

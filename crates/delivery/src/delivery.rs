@@ -205,6 +205,16 @@ impl Delivery {
         Ok(())
     }
 
+    /// Ends when a shard has: none does but for a fault of ours, before it is told to. Its lanes stand
+    /// still then, and nothing but a new start brings them back.
+    pub async fn failed(&self) {
+        let mut every = tokio::time::interval(LOOK_AT_SHARDS_EVERY);
+        let has_ended = |shard: &Handle| shard.commands.is_closed();
+        while !self.inner.shards.iter().any(has_ended) {
+            every.tick().await;
+        }
+    }
+
     /// All lanes, by number. Empty after shutdown.
     pub async fn lanes(&self) -> Vec<LaneStatus> {
         let mut all = Vec::new();
@@ -404,6 +414,9 @@ impl Delivery {
             .ok_or(Error::Ended)
     }
 }
+
+/// How soon it is seen that a shard has ended.
+const LOOK_AT_SHARDS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the answer to a hold or a resume waits for the store, which may have a full disk.
 const STEER_SAVED_MAX: Duration = Duration::from_secs(2);

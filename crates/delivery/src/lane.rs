@@ -18,12 +18,14 @@ use crate::plan::Plan;
 
 mod books;
 mod minutes;
+pub(crate) mod pace;
 mod seen;
 mod told;
 
 pub(crate) use books::{Books, Gone, Look};
 pub(crate) use minutes::MinuteQueue;
 use minutes::Minutes;
+use pace::Pace;
 use told::Told;
 
 /// What a shard is told of a lane that it is to serve.
@@ -81,6 +83,7 @@ pub(crate) struct Figures {
     /// What brought the lane into its state, where it is not simply active.
     pub(crate) cause: Option<String>,
     pub(crate) minutes: Minutes,
+    pub(crate) pace: Pace,
     pub(crate) sampled_failed_at: Option<MonoMicros>,
     pub(crate) sampled_delivered_at: Option<MonoMicros>,
 }

@@ -240,7 +240,7 @@ fn settings(destination: &Destination, definition: &Definition) -> Result<Checke
 }
 
 fn wrong_settings(destination: &Destination, problems: &str) -> String {
-    format!("settings of destination {:?}: {problems}", destination.name)
+    format!("settings of destination {}: {problems}", destination.name)
 }
 
 /// What a connection's policy, with the defaults of its definition, means to its lane.

@@ -12,7 +12,7 @@ use admin::control::{
 };
 use ingest::{Cut, Discard, Ingest};
 use model::lane::{LATENCY_BUCKETS_MS, LaneStatus};
-use model::{ConnectionId, Destination, UnixMillis};
+use model::{ConnectionId, Destination, LaneState, UnixMillis};
 use store::{DeadLetterCount, DeadLetterFilter, DeadLetterSelection, DeadLetterState};
 
 use crate::serve::{Parts, now};
@@ -271,11 +271,17 @@ impl Control for Steering {
 
     fn resume<'a>(&'a self, connection: &'a str) -> Answer<'a, Result<(), ControlError>> {
         Box::pin(async move {
-            self.parts
-                .delivery
-                .resume(connection)
-                .await
-                .map_err(of_delivery)
+            let delivery = &self.parts.delivery;
+            delivery.resume(connection).await.map_err(of_delivery)?;
+            // What a person held goes on; what the configuration switched off does not.
+            let lane = delivery.lane(connection).await;
+            match lane.is_some_and(|lane| lane.state == LaneState::Disabled) {
+                true => Err(ControlError::Conflict(format!(
+                    "{connection} is disabled in the configuration: it goes on when `enabled = false` \
+                     is gone from there"
+                ))),
+                false => Ok(()),
+            }
         })
     }
 

@@ -25,6 +25,7 @@ use cli::{Cli, Command, LogFormat};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
+    tell_of_output_that_cannot_be_written();
     if !matches!(
         cli.command,
         Command::Serve(_) | Command::Demo(_) | Command::Bench(_)
@@ -70,6 +71,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// `println!` panics where a disk is full: that is no fault of the program, and its trace tells nobody
+/// what to do.
+fn tell_of_output_that_cannot_be_written() {
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>();
+        match said.filter(|said| said.starts_with("failed printing to stdout")) {
+            Some(said) => {
+                eprintln!("error: {said}");
+                std::process::exit(1);
+            }
+            None => otherwise(panic),
+        }
+    }));
+}
+
 /// The main thread's runtime: it waits and steers; ingest, delivery and the log have threads of
 /// their own.
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -88,6 +105,9 @@ fn start_logging(cli: &Cli) {
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written (whoever read them has ended, the disk is full) is left out: told
+        // on the same standard error, it would end the thread that wrote it.
+        .log_internal_errors(false)
         // Colours are for people: in a file they are noise, and hide words from a search.
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);

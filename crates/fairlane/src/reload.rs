@@ -185,7 +185,11 @@ pub async fn reload(parts: &Parts) -> anyhow::Result<ReloadReport> {
             told(&report.definitions_refused)
         }
     };
-    parts.reload_error.store(error.map(Arc::new));
+    let is_wrong = error.is_some();
+    let was_wrong = parts.reload_error.swap(error.map(Arc::new)).is_some();
+    if was_wrong && !is_wrong {
+        tracing::info!("what was refused is in order again");
+    }
     if let Ok(report) = &result
         && *report != ReloadReport::default()
     {

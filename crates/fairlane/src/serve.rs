@@ -11,6 +11,7 @@ mod options;
 mod signals;
 mod vetting;
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use admin::Admin;
 use admin::control::BalanceSheet;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use catalog::Catalog;
 use catalog::definition::Folder;
@@ -82,22 +83,31 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let app = App::start(&args.config).await?;
     // Before anybody can know that it runs: from here on it always stops in order.
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
-    println!(
-        "Fairlane {} takes {EVENTS_AT}{}",
+    // Nobody has to read it.
+    let _ = writeln!(
+        std::io::stdout(),
+        "Fairlane {} takes {EVENTS_AT}{}\n{MANAGEMENT_AT}{}",
         env!("CARGO_PKG_VERSION"),
-        app.events_address()
+        app.events_address(),
+        app.management_address()
     );
-    println!("{MANAGEMENT_AT}{}", app.management_address());
     let watch = Watch::start(Arc::clone(&app.parts)).await?;
-    tokio::select! {
-        () = signals.next() => {}
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = app.parts.delivery.failed() => true,
         never = allocator::give_back_for_ever() => match never {},
-    }
+    };
     tracing::info!("stopping: no new requests; what is in flight is finished");
     signals.end_at_next();
     drop(watch);
     app.stop().await;
     tracing::info!("stopped");
+    if failed {
+        bail!(
+            "a thread of delivery has ended by a fault of Fairlane's own, told above: start it again, \
+             all that was accepted is in the log"
+        );
+    }
     Ok(())
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod order;
 pub(crate) mod pick;
 pub(crate) mod place;
 pub(crate) mod restore;
+mod straggler;
 pub(crate) mod suspect;
 pub(crate) mod trust;
 
@@ -63,6 +64,8 @@ pub(crate) struct Lane {
     pub(crate) retries: Retries,
     /// Halves of refused batches; never empty.
     pub(crate) splits: Option<VecDeque<Vec<u64>>>,
+    /// Stragglers are not looked for before.
+    pub(crate) hurry_after: MonoMicros,
     pub(crate) counts: OutcomeCounts,
     pub(crate) concurrency: Concurrency,
     pub(crate) breaker: Breaker,

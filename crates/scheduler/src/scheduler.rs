@@ -396,6 +396,7 @@ impl Scheduler {
             return;
         }
         lane.fork(now);
+        lane.hurry_stragglers(now);
         let want = if lane.place.is_own() {
             lane.wants(now)
         } else {

@@ -33,7 +33,7 @@ pub(crate) enum Load {
     Unknown,
     /// Fewer attempts at once.
     Overloaded,
-    /// As `Overloaded`; and where nothing has succeeded since the attempt began, one at a time:
+    /// Where it took long, as `Overloaded`; and where nothing has succeeded since the attempt began, one at a time:
     /// each attempt that hangs holds a slot for its whole timeout.
     Hanging,
     /// The lane pauses, by the destination's wish or (`None`) its own schedule.

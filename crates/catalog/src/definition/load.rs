@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::{
 use crate::binding::check_host;
 use crate::error::{Error, line_of};
 use crate::events::EVENT_TYPES;
+use crate::limits::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
 use crate::marks;
 use crate::program::{ProgramCache, Role, Source};
 use crate::request::header_name;
@@ -120,15 +122,58 @@ impl Folder {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if path.is_file() && Self::holds(&name) {
-                let text =
-                    fs::read_to_string(&path).map_err(|problem| unreadable(&path, problem))?;
-                self.files.insert(format!("{prefix}{name}"), text);
+            if !Self::holds(&name) {
+                continue;
             }
+            let wrong = |problem: String| Error::Definition {
+                place: path.display().to_string(),
+                problem,
+            };
+            // Not a pipe, which would never end; of a link what it leads to.
+            if !path.is_file() {
+                return Err(wrong("is no file".to_owned()));
+            }
+            if self.files.len() >= FOLDER_FILES_MAX {
+                let problem =
+                    format!("is one file more than the {FOLDER_FILES_MAX} of a definition");
+                return Err(wrong(problem));
+            }
+            let room = FOLDER_BYTES_MAX.saturating_sub(self.bytes());
+            let text = read_text(&path, room).map_err(|problem| unreadable(&path, problem))?;
+            let text = text.ok_or_else(|| {
+                let of = FOLDER_BYTES_MAX / (1024 * 1024);
+                wrong(format!(
+                    "is too large: the files of a definition may have {of} MiB in all"
+                ))
+            })?;
+            self.files.insert(format!("{prefix}{name}"), text);
         }
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        self.files.values().map(String::len).sum()
+    }
 }
+
+/// A file's text, without the byte order mark that some editors put before it; `None` where it is longer
+/// than that.
+fn read_text(path: &Path, bytes_max: usize) -> std::io::Result<Option<String>> {
+    let mut text = String::new();
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    fs::File::open(path)?
+        .take(limit.saturating_add(1))
+        .read_to_string(&mut text)?;
+    if text.len() > bytes_max {
+        return Ok(None);
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.remove(0);
+    }
+    Ok(Some(text))
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 impl Definition {
     /// Loads and checks a folder. Its programs are not compiled yet: see [`Definition::compile`].

@@ -84,7 +84,9 @@ impl SettingSpec {
     /// What the value should have been.
     pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         if !self.kind.fits(value) {
-            return Err(format!("must be a {}", self.kind.as_str()));
+            let kind = self.kind.as_str();
+            let article = if kind == "integer" { "an" } else { "a" };
+            return Err(format!("must be {article} {kind}"));
         }
         if let Some(text) = value.as_str() {
             self.check_text(text)?;

@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::*;
+use crate::limits::FOLDER_BYTES_MAX;
 
 /// A definition's folder in memory.
 pub(crate) fn folder(id: &str, files: &[(&str, &str)]) -> Folder {
@@ -161,6 +162,28 @@ fn a_program_below_its_quotes_begins_on_the_next_line() {
 }
 
 const STEPS: &str = "[\"event.vrl\", \"event.vrl\"]";
+
+#[test]
+fn a_folders_files_are_texts_of_bounded_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test");
+    std::fs::create_dir(&path).unwrap();
+    let write = |name: &str, text: &[u8]| std::fs::write(path.join(name), text).unwrap();
+    let told = || Folder::read(&path).unwrap_err().to_string();
+    write("event.vrl", "\u{feff}null".as_bytes());
+    write("picture.png", &vec![0xff; FOLDER_BYTES_MAX]);
+    assert_eq!(Folder::read(&path).unwrap().files["event.vrl"], "null");
+    write("README.md", &vec![b'x'; FOLDER_BYTES_MAX + 1]);
+    assert!(
+        told()
+            .ends_with("README.md: is too large: the files of a definition may have 16 MiB in all")
+    );
+    write("README.md", &[0xff]);
+    assert!(told().contains("README.md: "), "{}", told());
+    std::fs::remove_file(path.join("README.md")).unwrap();
+    std::fs::create_dir(path.join("send.vrl")).unwrap();
+    assert!(told().ends_with("send.vrl: is no file"), "{}", told());
+}
 
 #[test]
 fn keys_about_steps_need_steps() {
@@ -506,7 +529,7 @@ fn settings_are_checked_and_secrets_kept_apart() {
         expect![[r#"
             apikey: is no setting of test; did you mean api_key?
             api_key: is required: see the console
-            limit: must be a integer
+            limit: must be an integer
             region: must be one of US, EU
             url: must begin with https:// or http://, not ftp:"#]],
     );

@@ -10,7 +10,7 @@ use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::{ExpressionError, TimeZone};
 use vrl::value::Value;
 
-use super::{Lines, Program, Scope, barrier, own};
+use super::{Lines, Program, Scope, barrier, own, search};
 use crate::alloc::live_bytes;
 use crate::error::shorten;
 use crate::limits::{DETAIL_BYTES_MAX, LIVE_BYTES_MAX, RUN_TIME_MAX, STEPS_MAX};
@@ -41,16 +41,20 @@ pub(crate) fn run(
     runtime: &mut Runtime,
 ) -> Result<Value, Stop> {
     let mut clock = Clock::start();
-    let bytes_at_start = live_bytes();
+    // Without what patterns cache.
+    let bytes = || live_bytes().wrapping_sub(search::cached_bytes());
+    let bytes_at_start = bytes();
     let mut steps = 0_u32;
     let mut over = None;
     let mut control = || {
         steps += 1;
         if steps > STEPS_MAX {
             over = Some(format!("more than {STEPS_MAX} steps"));
-        } else if live_bytes().wrapping_sub(bytes_at_start) > LIVE_BYTES_MAX {
+        } else if bytes().wrapping_sub(bytes_at_start) > LIVE_BYTES_MAX {
             over = Some(format!("more than {LIVE_BYTES_MAX} bytes of memory"));
-        } else if steps.is_multiple_of(STEPS_PER_CLOCK) && clock.has_run_out() {
+        } else if (search::take_look() || steps.is_multiple_of(STEPS_PER_CLOCK))
+            && clock.has_run_out()
+        {
             over = Some(format!("longer than {} ms", 2 * RUN_TIME_MAX.as_millis()));
         }
         if over.is_some() {

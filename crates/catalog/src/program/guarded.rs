@@ -14,9 +14,8 @@ use vrl::prelude::*;
 
 use super::compact;
 use super::own::{over, resolved};
-use crate::limits::{
-    ELEMENTS_MAX, FLAT_DEPTH_MAX, PARSE_BYTES_MAX, REGEX_TEXT_BYTES_MAX, TEXT_BYTES_MAX,
-};
+use super::search::search;
+use crate::limits::{ELEMENTS_MAX, FLAT_DEPTH_MAX, PARSE_BYTES_MAX, TEXT_BYTES_MAX};
 
 /// The arguments' values, in the order of the function's parameters.
 type Body = fn(&mut Context<'_>, &[Option<Value>]) -> Resolved;
@@ -180,15 +179,6 @@ fn boolean(given: &[Option<Value>], index: usize) -> bool {
     matches!(argument(given, index), Value::Boolean(true))
 }
 
-/// A text that a pattern is to be held against.
-fn searched(value: &Value) -> Result<Cow<'_, str>, ExpressionError> {
-    let text = value.try_bytes_utf8_lossy()?;
-    if text.len() > REGEX_TEXT_BYTES_MAX {
-        return Err(over("a text longer than 64 KiB was held against a pattern"));
-    }
-    Ok(text)
-}
-
 fn pattern(value: &Value) -> Result<&ValueRegex, ExpressionError> {
     match value {
         Value::Regex(regex) => Ok(regex),
@@ -200,16 +190,16 @@ fn pattern(value: &Value) -> Result<&ValueRegex, ExpressionError> {
     }
 }
 
-fn matches(_: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
-    let text = searched(argument(given, 0))?;
-    Ok(pattern(argument(given, 1))?.is_match(&text).into())
+fn matches(context: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
+    let text = argument(given, 0).try_bytes_utf8_lossy()?;
+    let regex = pattern(argument(given, 1))?;
+    Ok(search(context, regex, &text, |regex| regex.is_match(&text))?.into())
 }
 
 fn matches_any(context: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
-    let text = searched(argument(given, 0))?;
+    let text = argument(given, 0).try_bytes_utf8_lossy()?;
     for one in array(argument(given, 1))? {
-        context.checkpoint()?;
-        if pattern(one)?.is_match(&text) {
+        if search(context, pattern(one)?, &text, |regex| regex.is_match(&text))? {
             return Ok(true.into());
         }
     }
@@ -227,7 +217,7 @@ fn array(value: &Value) -> Result<&[Value], ExpressionError> {
     }
 }
 
-fn find(_: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
+fn find(context: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
     let from = match argument(given, 2) {
         Value::Null => 0,
         // Before the text is as good as behind it: nothing is found there.
@@ -235,12 +225,12 @@ fn find(_: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
     };
     let at = match argument(given, 1) {
         Value::Regex(regex) => {
-            let text = searched(argument(given, 0))?;
+            let text = argument(given, 0).try_bytes_utf8_lossy()?;
             let within = from <= text.len() && text.is_char_boundary(from);
-            within
-                .then(|| regex.find_at(&text, from))
-                .flatten()
-                .map(|found| found.start())
+            search(context, regex, &text, |regex| {
+                let found = within.then(|| regex.find_at(&text, from)).flatten();
+                found.map(|found| found.start())
+            })?
         }
         other => {
             let text = argument(given, 0).try_bytes_utf8_lossy()?;
@@ -253,11 +243,10 @@ fn find(_: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
     Ok(at.map_or(Value::Null, Value::from))
 }
 
-fn parse_regex(_: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
-    let text = searched(argument(given, 0))?;
+fn parse_regex(context: &mut Context<'_>, given: &[Option<Value>]) -> Resolved {
+    let text = argument(given, 0).try_bytes_utf8_lossy()?;
     let regex = pattern(argument(given, 1))?;
-    let captures = regex
-        .captures(&text)
+    let captures = search(context, regex, &text, |regex| regex.captures(&text))?
         .ok_or("could not find any pattern matches")?;
     let mut parts = ObjectMap::new();
     if boolean(given, 2) {

@@ -12,12 +12,10 @@ use vrl::path::OwnedSegment;
 use vrl::path::OwnedValuePath;
 use vrl::prelude::*;
 
+use super::search::{self, search};
 use crate::encode;
 use crate::json;
-use crate::limits::{
-    ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, REGEX_TEXT_BYTES_MAX,
-    TEXT_BYTES_MAX,
-};
+use crate::limits::{ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX};
 
 mod address;
 mod personal;
@@ -76,15 +74,6 @@ impl Arguments<'_, '_> {
 
     fn take_text(&mut self, index: usize) -> Result<String, ExpressionError> {
         Ok(self.take(index).try_bytes_utf8_lossy()?.into_owned())
-    }
-
-    /// As [`Arguments::take_text`], for a text that `pattern` is to be held against.
-    fn take_searched(&mut self, index: usize, pattern: &Value) -> Result<String, ExpressionError> {
-        let text = self.take_text(index)?;
-        if matches!(pattern, Value::Regex(_)) && text.len() > REGEX_TEXT_BYTES_MAX {
-            return Err(over("a text longer than 64 KiB was held against a pattern"));
-        }
-        Ok(text)
     }
 
     /// As [`Arguments::take_text`], for a function whose work or memory is a multiple of its input.
@@ -368,7 +357,7 @@ pub(super) fn is_own(name: &str) -> bool {
 
 fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let pattern = arguments.take(1);
-    let value = arguments.take_searched(0, &pattern)?;
+    let value = arguments.take_text(0)?;
     let with = arguments.take_text(2)?;
     let mut left = arguments.take_count(3)?.unwrap_or(usize::MAX);
     let mut out = String::with_capacity(value.len());
@@ -377,7 +366,9 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
         // Between two matches the run may be stopped: a pattern can make each of them linear.
         arguments.context.checkpoint()?;
         let Some((start, end)) = (match &pattern {
-            Value::Regex(regex) => match regex.captures_at(&value, copied) {
+            Value::Regex(regex) => match search(arguments.context, regex, &value, |regex| {
+                regex.captures_at(&value, copied)
+            })? {
                 Some(found) => {
                     let Some(whole) = found.get(0) else { break };
                     out.push_str(value.get(copied..whole.start()).unwrap_or_default());
@@ -418,27 +409,35 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
 
 fn split(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let pattern = arguments.take(1);
-    let value = arguments.take_searched(0, &pattern)?;
+    let value = arguments.take_text(0)?;
     let limit = arguments.take_count(2)?;
     let mut parts: Vec<Value> = Vec::new();
     let most = limit.unwrap_or(usize::MAX);
     let collected = match &pattern {
-        Value::Regex(regex) => collect(arguments, &mut parts, regex.splitn(&value, most)),
+        Value::Regex(regex) => {
+            // What the pattern caches, it caches here.
+            search(arguments.context, regex, &value, |regex| {
+                regex.is_match(&value)
+            })?;
+            collect(arguments, &mut parts, &value, regex.splitn(&value, most))
+        }
         text => {
             let text = text.clone().try_bytes_utf8_lossy()?.into_owned();
-            collect(arguments, &mut parts, value.splitn(most, text.as_str()))
+            collect(arguments, &mut parts, "", value.splitn(most, text.as_str()))
         }
     };
     collected.map(|()| Value::Array(parts))
 }
 
+/// `searched`: the text in which each part takes a search to be found.
 fn collect<'v>(
     arguments: &mut Arguments<'_, '_>,
     parts: &mut Vec<Value>,
+    searched: &str,
     found: impl Iterator<Item = &'v str>,
 ) -> Result<(), ExpressionError> {
     for part in found {
-        arguments.context.checkpoint()?;
+        search::searched(arguments.context, searched)?;
         if parts.len() >= ELEMENTS_MAX {
             return Err(over("split made more than 10,000 parts"));
         }

@@ -24,6 +24,8 @@ mod growth;
 mod pattern;
 mod sees;
 
+pub(super) use pattern::places;
+
 pub(super) use sees::Sees;
 
 /// Functions whose value is a number, so that it may stand beside `*`.
@@ -264,7 +266,7 @@ impl Walk<'_> {
                     "bytes of one regular expression",
                 )?;
                 self.limit(
-                    pattern::places(pattern),
+                    places(pattern),
                     REGEX_PLACES_MAX,
                     "places of one regular expression, with what it counts written out",
                 )

@@ -87,10 +87,14 @@ impl Resolver {
                 let detail = format!("name {host:?} was not answered within {waited} ms");
                 Err(Failed::new(Failure::Dns, detail))
             }
-            Ok(Err(error)) => Err(Failed::new(
-                class(&error),
-                format!("name {host:?}: {error}"),
-            )),
+            Ok(Err(error)) => {
+                let class = class(&error);
+                let detail = match class {
+                    Failure::NoSuchHost => format!("there is no host {host:?}"),
+                    _ => format!("name {host:?}: {error}"),
+                };
+                Err(Failed::new(class, detail))
+            }
             Ok(Ok(answer)) => {
                 let addresses = interleave(answer.iter(), self.addresses_max);
                 if addresses.is_empty() {

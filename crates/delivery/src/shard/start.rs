@@ -11,7 +11,7 @@ use store::{LaneKind, Store};
 use super::{Event, Shard};
 use crate::attempt::{Attempt, Done, Loaded, PLANNED_AT_ONCE_MAX, Planning, Report, Runner};
 use crate::clock::Clock;
-use crate::lane::AttemptResult;
+use crate::lane::{AttemptResult, pace};
 
 /// A job's event, or the result that the job has without it.
 type Found = Result<Loaded, JobResult>;
@@ -131,7 +131,9 @@ impl Shard {
                 return self.ended(done(attempt, results, report));
             }
         };
-        let few = attempt.jobs.len() <= PLANNED_AT_ONCE_MAX;
+        let figures = lane.figures.as_mut();
+        let turn = figures.and_then(|figures| figures.pace.turn(attempt.jobs.len(), now));
+        let few = turn.is_none() && attempt.jobs.len() <= PLANNED_AT_ONCE_MAX;
         let planned = few.then(|| Planning::of(&attempt, &mut transformer.borrow_mut()));
         let planned = match planned {
             Some(planning) if planning.units.is_empty() => {
@@ -149,11 +151,17 @@ impl Shard {
             tap: None,
         };
         let inbox = Rc::clone(&self.inbox);
+        let turn = turn.map(|turn| self.clock.instant(turn));
         // Boxed: tokio moves a task's future about, when it begins and when it ends.
         tokio::task::spawn_local(Box::pin(async move {
             let planning = match planned {
                 Some(planning) => planning,
-                None => Planning::in_parts(&attempt, &runner.transformer).await,
+                None => {
+                    if let Some(turn) = turn {
+                        tokio::time::sleep_until(turn).await;
+                    }
+                    Planning::in_parts(&attempt, &runner.transformer).await
+                }
             };
             let done = runner.run(attempt, planning).await;
             inbox.push(Event::Done(Box::new(done)));
@@ -183,6 +191,11 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&done.lane) else {
             return;
         };
+        let is_known = lane.figures.is_some();
+        // Nothing is remembered of a lane for being quick.
+        if done.report.each_us > 0 && (is_known || done.report.each_us >= pace::SLOW_US) {
+            lane.figures().pace.took(done.report.each_us);
+        }
         let failed = fault(&done.results);
         let Some(result) = done.report.result.or(failed.map(AttemptResult::Other)) else {
             return;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// Each scenario, and the scale at which it takes seconds.
-const SHIPPED: [(&str, u64); 9] = [
+const SHIPPED: [(&str, u64); 10] = [
+    ("few-failures", 1),
     ("many-lanes", 200),
     ("noisy-tenant", 1),
     ("outage", 1),
@@ -66,6 +67,11 @@ fn noisy_tenant() {
 #[test]
 fn outage() {
     holds("outage");
+}
+
+#[test]
+fn few_failures() {
+    holds("few-failures");
 }
 
 #[test]

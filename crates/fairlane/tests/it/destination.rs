@@ -193,6 +193,12 @@ fn events_are_shown_to_the_letter() {
     assert!(out.contains(&format!("\"body\":{event},")), "{out}");
     let (_, out, _) = run(here, &transform, "{\"type\":\"purchase\"}\n");
     assert_eq!(out, "{\"filtered\":\"event_type\"}\n");
+    let (code, out, err) = run(here, &transform, "{\"type\":\"track\"}\n[1]\n");
+    assert_eq!((code, out.lines().count()), (1, 2));
+    assert!(err.contains("line 2 is no JSON object"), "{err}");
+    let (code, _, err) = run(here, &transform, "\n");
+    assert_eq!(code, 1);
+    assert!(err.contains("there are no events"), "{err}");
 }
 
 #[test]
@@ -262,6 +268,24 @@ fn a_diff_tells_what_a_change_would_send_differently() {
     );
     assert_eq!(code, 2, "as diff(1) has it for trouble");
     assert!(out.contains("api_key: is required"), "{out}");
+    // Settings are real, what comes out may be shown about; and one of another name is a slip.
+    std::fs::write(&settings, "{\"mine\": {\"api_key\": \"canary-7a\"}}").unwrap();
+    let token = "\"{{secret.api_key}}\"";
+    change(
+        here,
+        "new/mine/destination.toml",
+        token,
+        "\"x{{secret.api_key}}\"",
+    );
+    let with_settings = [&diff[..], &["--settings", "by-id.json"]].concat();
+    let (code, out, err) = run(here, &with_settings, "");
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("Bearer xstruck-out-api-key"), "{out}");
+    assert!(!out.contains("canary"), "{out}");
+    std::fs::write(&settings, "{\"mime\": {}}").unwrap();
+    let (code, _, err) = run(here, &with_settings, "");
+    assert_eq!(code, 2);
+    assert!(err.contains("there are settings for \"mime\""), "{err}");
     let (code, _, err) = run(
         here,
         &["destination", "diff", "old", "none", "--events", "x"],
@@ -496,7 +520,8 @@ fn an_event_is_sent_as_its_author_wrote_it() {
     assert_eq!(sent[0].request.body, event.as_bytes());
     let body = sent[1].request.json();
     assert_eq!(body["text"], event);
-    let entries = json!([{"key": "z", "json": "1.0"}, {"key": "a", "json": "1e2"}]);
+    let entries = json!([{"key": "z", "json": "1.0", "type": "integer"},
+        {"key": "a", "json": "1e2", "type": "integer"}]);
     assert_eq!(body["json"], entries);
 }
 

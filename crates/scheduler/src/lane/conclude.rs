@@ -18,9 +18,6 @@ use crate::windows::Part;
 
 /// Own failures after which a failing batch is taken apart to find the one that spoils it.
 const BATCH_OWN_FAILURES: u8 = 2;
-/// No back-off is longer while one straggler keeps a window full and the lane waiting.
-const STRAGGLER_US_MAX: u64 = 5_000_000;
-
 /// Failed probes that are remembered, so that others have their turn.
 const PROBED_MAX: usize = 64;
 
@@ -269,16 +266,8 @@ impl Lane {
                 )
             }
         };
-        let window = self.window.of(seq);
-        let len = u32::try_from(window.len()).unwrap_or(u32::MAX);
-        let settled = len.saturating_sub(window.unsettled());
-        let most = policy.window_jobs_max / self.window.share();
-        // All that is left may wait behind the events that fail.
-        let stuck = policy.ordered && window.fresh() == 0 && len > most / 2;
-        if (settled > most / 2 || stuck) && !self.is_stopped() {
-            return now.plus(wait.min(STRAGGLER_US_MAX));
-        }
-        now.plus(wait)
+        let patience_us = self.patience_us(self.window.of(seq), entry.own_failures);
+        now.plus(wait.min(patience_us.unwrap_or(u64::MAX)))
     }
 
     /// As a probe.

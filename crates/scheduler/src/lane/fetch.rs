@@ -123,7 +123,9 @@ impl Lane {
             && self.until == Offset::MAX;
         // While it fails every so often, what came now would only be another backlog.
         let is_sound = self.hold.is_none() && self.breaker.phase() == breaker::Phase::Closed;
-        if !may || self.window.is_forked() || !is_sound {
+        // What is under way has been asked for with the room of the whole.
+        let is_fetching = self.window.fetching.is_some();
+        if !may || self.window.is_forked() || !is_sound || is_fetching {
             return;
         }
         let main = self.window.part(Part::Main);

@@ -16,6 +16,8 @@ const SECOND_US: u64 = 1_000_000;
 const PAUSE_US_MAX: u64 = 60 * SECOND_US;
 /// A probe that our own fault spoiled is tried again after this.
 const SPOILED_PROBE_US: u64 = SECOND_US;
+/// An attempt that ends before this does not hang, however it ends.
+const HANGING_US_MIN: u64 = SECOND_US;
 /// An event that failed so often says nothing of the others: first attempts are what is counted.
 const REPEATED: u8 = 1;
 
@@ -117,7 +119,7 @@ impl Lane {
             self.breaker
                 .record(sample, flight.probe, now, self.times(), rng);
         }
-        self.bear(verdict.load, flight, now, rng);
+        self.bear(verdict.load, finish, rng);
         if let Some(rule) = verdict.hold {
             self.count_streak(rule, flight, now, rng);
         }
@@ -127,10 +129,14 @@ impl Lane {
     }
 
     /// Sends less, or nothing for a while.
-    fn bear(&mut self, load: Load, flight: &Flight, now: MonoMicros, rng: &mut Rng) {
+    fn bear(&mut self, load: Load, finish: &Finish<'_>, rng: &mut Rng) {
+        let (flight, now) = (finish.flight, finish.now);
         match load {
             Load::Unknown => return,
             Load::Overloaded => {}
+            // A connection that was cut says nothing of the load, and one answer in a hundred that
+            // is lost would keep a lane at few slots for ever.
+            Load::Hanging if now.since(flight.began) < HANGING_US_MIN => return,
             Load::Hanging => {
                 if self.last_good.is_none_or(|good| good <= flight.began) {
                     self.concurrency.collapse(now);

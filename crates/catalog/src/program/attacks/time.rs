@@ -96,6 +96,18 @@ pub(super) fn attacks() -> Vec<Attack> {
             Stopped,
         ));
     }
+    let slow = r"match(s, r'(?:\w?){90}\w{90}[^\w]$')";
+    for (what, s) in [
+        ("whole texts", "string!(.s) + string!(.s)"),
+        ("parts of a text", "truncate(string!(.s), 10000)"),
+    ] {
+        all.push(event(
+            format!("16 searches of {what} by a slow pattern"),
+            format!("s = {s}\n.x = [{}]", vec![slow; 16].join(", ")),
+            text.clone(),
+            Stopped,
+        ));
+    }
     all.push(event(
         "10,000 texts looked for in a text",
         "s = string!(.s)\nl = split(s, \"a\", limit: 9000)\n\

@@ -60,7 +60,13 @@ impl Growth {
                     _ => 1,
                 }
             }
-            Expr::Assignment(assignment) => self.assignment(assignment.inner(), maybe),
+            Expr::Assignment(assignment) => {
+                let members = self.assignment(assignment.inner(), maybe);
+                if self.total() > MEMBERS_MAX {
+                    self.overgrown_at.get_or_insert(node.start());
+                }
+                members
+            }
             Expr::Query(query) => self.query(query.inner(), maybe),
             Expr::FunctionCall(call) => self.call(call.inner(), maybe),
             Expr::Unary(unary) => {
@@ -182,6 +188,12 @@ impl Growth {
         }
         let known = self.members.entry(place).or_insert(0);
         *known = known.saturating_add(members);
+    }
+
+    /// The compiler copies all that it knows, again and again.
+    fn total(&self) -> usize {
+        let members = self.members.values();
+        members.fold(0, |sum: usize, members| sum.saturating_add(*members))
     }
 
     fn read(&self, place: &[String]) -> usize {

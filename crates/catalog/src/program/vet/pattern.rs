@@ -5,7 +5,7 @@ use regex_syntax::hir::{Hir, HirKind};
 
 /// Places of a pattern, with what it counts written out. One that cannot be parsed has none: the
 /// compiler says what is wrong with it.
-pub(super) fn places(pattern: &str) -> usize {
+pub(in crate::program) fn places(pattern: &str) -> usize {
     regex_syntax::parse(pattern).map_or(0, |pattern| places_of(&pattern))
 }
 

@@ -156,6 +156,11 @@ fn types_cannot_grow_without_bound() {
     ] {
         refused(&lines(line));
     }
+    // Each small, all together large.
+    let chain: String = (1..190)
+        .map(|i| format!("x{i} = {{\"a\": x{}}}\n", i - 1))
+        .collect();
+    refused(&format!("x0 = 1\n{chain}"));
     // What programs really do passes.
     let merges = "if .c == 1 { b = merge(b, {\"k\": .v, \"w\": .w}) }\n".repeat(60);
     let fields: String = (0..60)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use catalog::compare::{Difference, differences};
 use catalog::play::check_line;
+use catalog::struck::Strike;
 use catalog::{Catalog, Definition, example_settings, play_line};
 use serde_json::{Value, json};
 
@@ -96,6 +97,9 @@ fn compare(args: &DiffArgs) -> anyhow::Result<Vec<(String, Change)>> {
     if let Some(unknown) = args.ids.iter().find(|id| !ids.contains(*id)) {
         bail!("neither side has a definition {unknown:?}");
     }
+    if let Some(unknown) = given.keys().find(|id| !ids.contains(*id)) {
+        bail!("there are settings for {unknown:?}, and neither side has a definition of that id");
+    }
     ids.retain(|id| args.ids.is_empty() || args.ids.contains(id));
     let ids: Vec<String> = ids.into_iter().collect();
     let changes = parallel::map(&ids, |id| match (old.refusal(id), new.refusal(id)) {
@@ -135,9 +139,12 @@ fn change(
         (Err(problem), _) => return Change::Trouble(format!("the old one: {problem:#}")),
         (_, Err(problem)) => return Change::Trouble(format!("the new one: {problem:#}")),
     };
+    // Those that an operator gave are real; what differs may be sent about.
+    let real = given.cloned().unwrap_or_default();
+    let (of_old, of_new) = (Strike::new(old, &real), Strike::new(new, &real));
     let mut changed = Vec::new();
     for ((before, after), (line, _)) in before.iter().zip(&after).zip(events) {
-        let differences = differences(before, after);
+        let differences = differences(&of_old.value(before), &of_new.value(after));
         if !differences.is_empty() {
             changed.push(EventChange {
                 line: *line,

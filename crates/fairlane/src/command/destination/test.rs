@@ -1,5 +1,6 @@
 //! `fairlane destination test`: recorded cases, all cores at work.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -107,13 +108,14 @@ fn choose(args: &TestArgs) -> anyhow::Result<Choice> {
             .filter(|folder| folder.is_dir()),
         definition,
     };
+    let ids: BTreeSet<&String> = args.ids.iter().collect();
     // A folder given by its path needs nothing of the catalog.
-    if !args.ids.is_empty() && args.ids.iter().all(|id| is_path(id)) {
-        let chosen = args.ids.iter().map(|id| at_path(id));
+    if !ids.is_empty() && ids.iter().all(|id| is_path(id)) {
+        let chosen = ids.into_iter().map(|id| at_path(id));
         return Ok(Choice::of(chosen.collect::<Result<_, _>>()?));
     }
     let catalog = catalog(&args.overlay)?;
-    if args.ids.is_empty() {
+    if ids.is_empty() {
         let all = catalog.definitions().cloned().map(in_overlay);
         return Ok(Choice {
             // Only what can be written is blessed.
@@ -132,7 +134,7 @@ fn choose(args: &TestArgs) -> anyhow::Result<Choice> {
         }
         find_in(&catalog, id).map(in_overlay)
     };
-    let chosen = args.ids.iter().map(one);
+    let chosen = ids.into_iter().map(one);
     Ok(Choice::of(chosen.collect::<Result<_, _>>()?))
 }
 

@@ -91,7 +91,12 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let mut any_case = false;
     for id in ids {
         let facts: Facts = serde_json::from_str(&read(&dir.join(format!("{id}.json")))?)
-            .with_context(|| format!("{id}.json holds no facts"))?;
+            .with_context(|| {
+                format!(
+                    "{} holds no facts",
+                    dir.join(format!("{id}.json")).display()
+                )
+            })?;
         any_case |= facts.cases.iter().any(FactCase::says_something);
         match catalog.get(&id) {
             Some(definition) => defined.push((definition, facts)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::faults::failpoints::SMALL_LOG;
 use crate::faults::{books, fill, skipped, steer};
 use crate::harness::{Fairlane, LOOPBACK, Setup, run};
-use crate::peer::Receiver;
+use crate::peer::{Receiver, Reply};
 use crate::verifier::{Books, Load, Shape, balance, verify};
 
 /// A small file system in memory. Unmounted when dropped.
@@ -230,4 +230,26 @@ fn a_read_only_disk_is_refused() {
         said.contains(&data.display().to_string()) && said.to_lowercase().contains("read-only"),
         "{said}"
     );
+}
+
+/// The disk that is full may be the one that the process' own log is on; or whoever read it has ended.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let receiver = Receiver::ok();
+    let failing = Receiver::start(|_, _| Reply::Status(401));
+    let mut fairlane = Setup::default()
+        .webhook("hook", &receiver.url())
+        .webhook("failing", &failing.url())
+        .and(LOOPBACK)
+        .prepare();
+    fairlane.spawn_under(&["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"], &[]);
+    fairlane.wait_ready();
+    fairlane.track("first");
+    // This would be told.
+    fairlane.wait_lane("failing", "it is held", |lane| lane["state"] == "held");
+    fairlane.track("second");
+    receiver.wait_for("both", |received| received.len() == 2);
+    let books = fairlane.status();
+    assert_eq!(books["balance"]["connections"], 2, "{books}");
+    assert_eq!(fairlane.terminate(), 0);
 }

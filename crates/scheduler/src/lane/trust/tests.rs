@@ -22,6 +22,6 @@ fn nine_of_ten_and_not_too_few() {
     assert!(is_trusted("9+"));
     assert!(is_trusted("100+ 3-"));
     assert!(!is_trusted("100+ 4-"));
-    assert!(!is_trusted("200- 60+"));
-    assert!(is_trusted("200- 75+"));
+    assert!(!is_trusted("200- 140+"));
+    assert!(is_trusted("200- 150+"));
 }
