@@ -142,7 +142,7 @@ pub const ROUTES: &[Route] = &[
     post(
         "/v1/lanes/{connection}/resume",
         Endpoint::Resume,
-        "Lets a held lane go on, whatever held it.",
+        "Lets a held lane go on, whatever held it. 409 where the configuration has disabled it.",
     ),
     get(
         "/v1/dead-letters",

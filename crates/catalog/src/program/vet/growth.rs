@@ -16,8 +16,10 @@ use vrl::path::OwnedSegment;
 
 use super::super::functions::carries_members;
 
-/// Members of all variables' types together, at any moment.
+/// Members of one type.
 const MEMBERS_MAX: usize = 4_096;
+/// Members of all variables' types together: about a second of compiling.
+const MEMBERS_IN_ALL_MAX: usize = 2 * MEMBERS_MAX;
 
 /// The byte at which a program's types grow beyond the limit, if they do.
 pub(super) fn overgrown_at(program: &vrl::parser::Program) -> Option<usize> {
@@ -62,7 +64,7 @@ impl Growth {
             }
             Expr::Assignment(assignment) => {
                 let members = self.assignment(assignment.inner(), maybe);
-                if self.total() > MEMBERS_MAX {
+                if self.total() > MEMBERS_IN_ALL_MAX {
                     self.overgrown_at.get_or_insert(node.start());
                 }
                 members
