@@ -24,11 +24,12 @@ use store::LaneKind;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::http::Failed;
 use crate::http::request::BadRequest;
 use crate::http::send::{Reuse, Sent};
-use crate::lane::{AttemptResult, pace};
+use crate::lane::AttemptResult;
+use crate::lane::pace::{self, Took};
 use crate::message_id::message_id;
 use crate::plan::Plan;
 use crate::senders::Senders;
@@ -83,8 +84,8 @@ pub(crate) struct Report {
     pub(crate) resent: u32,
     /// The last request, with secrets not yet placed.
     pub(crate) request: Option<RequestPlan>,
-    /// What the programs took for an event; 0 where none ran.
-    pub(crate) each_us: u64,
+    /// What the programs took for an event, where they ran.
+    pub(crate) took: Option<Took>,
 }
 
 impl Report {
@@ -114,46 +115,49 @@ pub(crate) struct Planning {
 
 impl Planning {
     /// Turns the jobs' events into requests. Runs programs, no I/O.
-    pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer) -> Self {
-        let clock = Clock::start();
+    pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer, by_thread: bool) -> Self {
+        let watch = Stopwatch::start(by_thread);
         let mut gathering = Gathering::of(attempt);
         while gathering.next < attempt.jobs.len() {
             gathering.add(attempt, transformer);
         }
         let mut planning = gathering.finish(transformer);
-        planning.took(clock.mono().0, attempt.jobs.len());
+        planning.took(watch.us(), attempt.jobs.len(), by_thread);
         planning
     }
 
-    /// The same for many jobs, or slow ones, in parts, between which others have their turn.
-    pub(crate) async fn in_parts(attempt: &Attempt, transformer: &RefCell<Transformer>) -> Self {
+    /// The same for many jobs, in parts, between which others have their turn; a lane that is known to
+    /// be slow rests between them.
+    pub(crate) async fn in_parts(
+        attempt: &Attempt,
+        transformer: &RefCell<Transformer>,
+        by_thread: bool,
+        is_slow: bool,
+    ) -> Self {
         let mut gathering = Gathering::of(attempt);
+        let mut worked_us = 0;
         while gathering.next < attempt.jobs.len() {
-            let (clock, first) = (Clock::start(), gathering.next);
-            while gathering.next < attempt.jobs.len() && clock.mono().0 < PLANNED_AT_ONCE_US {
+            let (part, watch) = (Clock::start(), Stopwatch::start(by_thread));
+            while gathering.next < attempt.jobs.len() && part.mono().0 < PLANNED_AT_ONCE_US {
                 gathering.add(attempt, &mut transformer.borrow_mut());
             }
-            let worked_us = clock.mono().0;
-            let jobs = gathering.next - first;
-            let each_us = gathering.planning.took(worked_us, jobs);
-            match pace::rest_us(worked_us, each_us) {
-                Some(rest_us) if gathering.next < attempt.jobs.len() => {
-                    tokio::time::sleep(Duration::from_micros(rest_us)).await;
-                }
-                _ => tokio::task::yield_now().await,
+            let took_us = watch.us();
+            worked_us += took_us;
+            if is_slow && gathering.next < attempt.jobs.len() {
+                tokio::time::sleep(Duration::from_micros(pace::rest_us(took_us))).await;
+            } else {
+                tokio::task::yield_now().await;
             }
         }
-        let clock = Clock::start();
+        let watch = Stopwatch::start(by_thread);
         let mut planning = gathering.finish(&mut transformer.borrow_mut());
-        planning.took(clock.mono().0, attempt.jobs.len());
+        planning.took(worked_us + watch.us(), attempt.jobs.len(), by_thread);
         planning
     }
 
-    /// Programs took so long for so many jobs: how long for one.
-    fn took(&mut self, us: u64, jobs: usize) -> u64 {
-        let each_us = us / u64::try_from(jobs.max(1)).unwrap_or(u64::MAX);
-        self.report.each_us = self.report.each_us.max(each_us);
-        each_us
+    fn took(&mut self, worked_us: u64, jobs: usize, by_thread: bool) {
+        let each_us = worked_us / u64::try_from(jobs.max(1)).unwrap_or(u64::MAX);
+        self.report.took = Some(Took { each_us, by_thread });
     }
 
     fn add(&mut self, planned: Planned, jobs: Vec<usize>) {

@@ -10,6 +10,35 @@ pub(crate) struct Clock {
     began: Instant,
 }
 
+/// How long something takes.
+pub(crate) enum Stopwatch {
+    Wall(Clock),
+    /// What the thread had used of a CPU: asking for it costs a system call.
+    Thread(u64),
+}
+
+impl Stopwatch {
+    pub(crate) fn start(of_thread: bool) -> Self {
+        match of_thread {
+            true => Self::Thread(thread_us()),
+            false => Self::Wall(Clock::start()),
+        }
+    }
+
+    pub(crate) fn us(&self) -> u64 {
+        match self {
+            Self::Wall(clock) => clock.mono().0,
+            Self::Thread(began) => thread_us().saturating_sub(*began),
+        }
+    }
+}
+
+fn thread_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let time = std::time::Duration::try_from(time).unwrap_or_default();
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
     pub(crate) fn start() -> Self {
         Self {

@@ -187,6 +187,9 @@ impl Lane {
     pub(crate) fn forget_programs(&mut self) {
         self.transformer = None;
         self.order_key = None;
+        if let Some(figures) = self.figures.as_mut() {
+            figures.pace = Pace::default();
+        }
     }
 
     pub(crate) fn figures(&mut self) -> &mut Figures {

@@ -85,6 +85,8 @@ pub(crate) struct Shard {
     live: HashMap<ConnectionId, LaneId>,
     /// Connections that have a redelivery lane, or are about to.
     redelivering: HashSet<ConnectionId>,
+    /// Attempts that wait for their turn: of lanes whose programs are slow. Bounded by the lanes' slots.
+    waiting: HashMap<LaneId, VecDeque<Attempt>>,
     ledger: Ledger,
     minutes: MinuteQueue,
     /// What is to be done in this turn, in order.
@@ -112,6 +114,8 @@ pub(crate) enum Event {
     NothingToRedeliver(ConnectionId),
     /// The connection may have queued dead letters.
     Redeliver(ConnectionId),
+    /// The first attempt that waits in this lane may be planned.
+    Turn(LaneId),
     /// So many of a redelivery's letters wait in the store.
     Unread {
         lane: LaneId,
@@ -162,6 +166,7 @@ impl Shard {
             lanes: HashMap::new(),
             live: HashMap::new(),
             redelivering: HashSet::new(),
+            waiting: HashMap::new(),
             ledger,
             minutes: MinuteQueue::default(),
             ready: VecDeque::new(),
@@ -276,6 +281,7 @@ impl Shard {
                     self.redelivering.remove(&connection);
                 }
                 Event::Redeliver(connection) => self.redeliver(connection),
+                Event::Turn(lane) => self.take_turn(lane),
                 Event::Unread {
                     lane,
                     letters,
@@ -371,6 +377,10 @@ impl Shard {
     /// Starts nothing new, waits at most `within` for what is under way, and saves everything.
     async fn drain(&mut self, within: Duration) {
         self.draining = true;
+        let waiting: Vec<LaneId> = self.waiting.keys().copied().collect();
+        waiting
+            .into_iter()
+            .for_each(|lane| self.abandon_waiting(lane));
         self.step(Input::Drain, None);
         let finished = tokio::time::timeout(within, self.work_until(|shard| shard.in_flight == 0));
         if finished.await.is_err() {

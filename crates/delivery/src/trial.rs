@@ -126,7 +126,7 @@ impl Trial {
             plan,
             jobs: (0..).zip(events).map(loaded).collect(),
         };
-        let planning = Planning::of(&attempt, &mut transformer);
+        let planning = Planning::of(&attempt, &mut transformer, false);
         let tap = Tap::default();
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()

@@ -15,7 +15,7 @@ mod serve;
 mod simulate;
 mod table;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -79,7 +79,7 @@ fn tell_of_output_that_cannot_be_written() {
         let said = panic.payload().downcast_ref::<String>();
         match said.filter(|said| said.starts_with("failed printing to stdout")) {
             Some(said) => {
-                eprintln!("error: {said}");
+                let _ = writeln!(std::io::stderr(), "error: {said}");
                 std::process::exit(1);
             }
             None => otherwise(panic),

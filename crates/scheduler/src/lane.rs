@@ -41,7 +41,15 @@ use suspect::Suspect;
 use trust::Trust;
 
 /// Parked jobs by the time of their next attempt.
-pub(crate) type Retries = BinaryHeap<Reverse<(MonoMicros, u64)>>;
+pub(crate) type Retries = BinaryHeap<Reverse<Retry>>;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Retry {
+    pub(crate) at: MonoMicros,
+    pub(crate) seq: u64,
+    /// Its wait is no back-off but what such a failure asks for: it is never cut short.
+    pub(crate) fixed: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -243,7 +251,7 @@ impl Lane {
         if self.splits.is_some() {
             return Some(MonoMicros::ZERO);
         }
-        self.retries.peek().map(|Reverse((at, _))| *at)
+        self.retries.peek().map(|Reverse(retry)| retry.at)
     }
 
     /// Whether enough first attempts went since the last retry. While both wait, each gets its

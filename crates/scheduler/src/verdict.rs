@@ -33,7 +33,9 @@ pub(crate) enum Load {
     Unknown,
     /// Fewer attempts at once.
     Overloaded,
-    /// Where it took long, as `Overloaded`; and where nothing has succeeded since the attempt began, one at a time:
+    /// As `Hanging` where it took long: else the connection was cut, which says nothing of the load.
+    Lost,
+    /// As `Overloaded`; and where nothing has succeeded since the attempt began, one at a time:
     /// each attempt that hangs holds a slot for its whole timeout.
     Hanging,
     /// The lane pauses, by the destination's wish or (`None`) its own schedule.
@@ -145,7 +147,7 @@ impl Verdict {
             },
             Failure::Indeterminate => Self {
                 own: true,
-                load: Load::Hanging,
+                load: Load::Lost,
                 ..Self::RETRY
             },
             Failure::Dns => Self {

@@ -159,14 +159,15 @@ impl Folder {
 /// A file's text, without the byte order mark that some editors put before it; `None` where it is longer
 /// than that.
 fn read_text(path: &Path, bytes_max: usize) -> std::io::Result<Option<String>> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     fs::File::open(path)?
         .take(limit.saturating_add(1))
-        .read_to_string(&mut text)?;
-    if text.len() > bytes_max {
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
         return Ok(None);
     }
+    let mut text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.remove(0);
     }

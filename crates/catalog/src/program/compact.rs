@@ -22,7 +22,12 @@ impl Options {
     /// `None` where one is only known at run time, or is one that few use.
     fn of(state: &state::TypeState, arguments: &ArgumentList) -> Option<Self> {
         let option = |name, default| match arguments.optional(name) {
-            Some(given) => given.resolve_constant(state)?.as_boolean(),
+            Some(given) => {
+                // A variable may have another value the next time.
+                let is_literal = matches!(arguments.required_expr(name), Expr::Literal(_));
+                let literal = given.resolve_constant(state).filter(|_| is_literal);
+                literal?.as_boolean()
+            }
             None => Some(default),
         };
         (!option("nullish", false)?).then_some(())?;

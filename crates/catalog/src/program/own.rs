@@ -12,7 +12,7 @@ use vrl::path::OwnedSegment;
 use vrl::path::OwnedValuePath;
 use vrl::prelude::*;
 
-use super::search::{self, search};
+use super::search;
 use crate::encode;
 use crate::json;
 use crate::limits::{ELEMENTS_MAX, INDEX_MAX, PARSE_BYTES_MAX, PATH_SEGMENTS_MAX, TEXT_BYTES_MAX};
@@ -362,11 +362,13 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let mut left = arguments.take_count(3)?.unwrap_or(usize::MAX);
     let mut out = String::with_capacity(value.len());
     let mut copied = 0;
+    if let Value::Regex(regex) = &pattern {
+        search::check(regex, &value)?;
+    }
     while left > 0 {
         // Between two matches the run may be stopped: a pattern can make each of them linear.
-        arguments.context.checkpoint()?;
         let Some((start, end)) = (match &pattern {
-            Value::Regex(regex) => match search(arguments.context, regex, &value, |regex| {
+            Value::Regex(regex) => match search::again(arguments.context, regex, &value, |regex| {
                 regex.captures_at(&value, copied)
             })? {
                 Some(found) => {
@@ -378,6 +380,7 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
                 None => None,
             },
             text => {
+                arguments.context.checkpoint()?;
                 let text = text.clone().try_bytes_utf8_lossy()?.into_owned();
                 let rest = value.get(copied..).unwrap_or_default();
                 rest.find(&text).map(|at| {
@@ -416,7 +419,7 @@ fn split(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let collected = match &pattern {
         Value::Regex(regex) => {
             // What the pattern caches, it caches here.
-            search(arguments.context, regex, &value, |regex| {
+            search::search(arguments.context, regex, &value, |regex| {
                 regex.is_match(&value)
             })?;
             collect(arguments, &mut parts, &value, regex.splitn(&value, most))

@@ -30,7 +30,7 @@ pub(super) fn cached_bytes() -> i64 {
     CACHED_BYTES.get()
 }
 
-/// Makes one search, or a first one.
+/// Makes one search.
 pub(super) fn search<T>(
     context: &mut Context<'_>,
     regex: &ValueRegex,
@@ -38,10 +38,23 @@ pub(super) fn search<T>(
     search: impl FnOnce(&ValueRegex) -> T,
 ) -> Result<T, ExpressionError> {
     check(regex, text)?;
+    again(context, regex, text, search)
+}
+
+/// Makes one of several searches by a pattern in a text that was checked.
+pub(super) fn again<T>(
+    context: &mut Context<'_>,
+    regex: &ValueRegex,
+    text: &str,
+    search: impl FnOnce(&ValueRegex) -> T,
+) -> Result<T, ExpressionError> {
     let before = live_bytes();
     let found = search(regex);
-    let grown = live_bytes().wrapping_sub(before);
-    CACHED_BYTES.set(CACHED_BYTES.get().wrapping_add(grown));
+    // What was found is the run's own.
+    let places = regex.captures_len().saturating_mul(2 * size_of::<usize>());
+    let places = i64::try_from(places).unwrap_or(i64::MAX);
+    let cached = live_bytes().wrapping_sub(before).saturating_sub(places);
+    CACHED_BYTES.set(CACHED_BYTES.get().wrapping_add(cached.max(0)));
     searched(context, text)?;
     Ok(found)
 }
@@ -54,7 +67,7 @@ pub(super) fn searched(context: &mut Context<'_>, text: &str) -> Result<(), Expr
 
 /// # Errors
 /// One search could take longer than a run may.
-fn check(regex: &ValueRegex, text: &str) -> Result<(), ExpressionError> {
+pub(super) fn check(regex: &ValueRegex, text: &str) -> Result<(), ExpressionError> {
     if text.len() > REGEX_TEXT_BYTES_MAX {
         return Err(over("a text longer than 64 KiB was held against a pattern"));
     }

@@ -1,42 +1,69 @@
-//! Programs run on their shard's one thread, so a lane whose programs take long gives way: after each
-//! event it rests for a multiple of the time that the event took, and its attempts come one after the
-//! other. What is quick, as nearly all is, never waits.
+//! Programs run on their shard's one thread, so a lane whose programs take long gives way: its attempts
+//! are planned one after the other, and between them it rests for a multiple of the time that they took.
+//! What is quick, as nearly all is, never waits.
 
 use model::MonoMicros;
 
 /// A program that takes this long for one event is slow: most take a hundredth of it.
-pub(crate) const SLOW_US: u64 = 2_000;
+const SLOW_US: u64 = 2_000;
 /// So many times as long as it worked a slow lane rests: it takes a tenth of the thread.
 const REST: u64 = 9;
+/// The weight of what was measured last, against that of all before.
+const WEIGHT: u64 = 4;
 
-/// How long a lane rests that worked so long, if its programs took so long for an event.
-pub(crate) fn rest_us(worked_us: u64, each_us: u64) -> Option<u64> {
-    (each_us >= SLOW_US).then(|| worked_us.saturating_mul(REST))
+/// How long programs took for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Took {
+    pub(crate) each_us: u64,
+    /// By the thread's own time, which does not run while others have the CPU; else by the wall clock,
+    /// which is cheaper to read.
+    pub(crate) by_thread: bool,
+}
+
+impl Took {
+    pub(crate) fn is_slow(self) -> bool {
+        self.each_us >= SLOW_US
+    }
+}
+
+/// How long a slow lane rests that worked so long.
+pub(crate) fn rest_us(worked_us: u64) -> u64 {
+    worked_us.saturating_mul(REST)
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
-    /// What the programs took for an event, the last times they ran. The least counts: a machine that
-    /// is busy makes any look slow now and then.
-    each_us: [u64; 3],
-    /// When they may run next.
+    /// What its programs take for an event, of late.
+    each_us: u64,
+    /// By the wall clock the last one was slow: that may be the machine's fault.
+    suspect: bool,
+    /// When the next attempt may be planned.
     next: MonoMicros,
 }
 
 impl Pace {
-    pub(crate) fn took(&mut self, each_us: u64) {
-        self.each_us.rotate_right(1);
-        self.each_us[0] = each_us;
+    /// Whether the thread's own time is to be looked at.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
-    /// When it is the turn of an attempt with so many jobs; `None` for at once.
-    pub(crate) fn turn(&mut self, jobs: usize, now: MonoMicros) -> Option<MonoMicros> {
-        let each_us = self.each_us.into_iter().min().unwrap_or(0);
-        let rest_us = rest_us(each_us, each_us)?;
+    /// When it is the turn of its next attempt; `None` for at once, as of nearly all.
+    pub(crate) fn turn(&self) -> Option<MonoMicros> {
+        (self.each_us >= SLOW_US).then_some(self.next)
+    }
+
+    /// An attempt with so many jobs is planned now.
+    pub(crate) fn begins(&mut self, jobs: usize, now: MonoMicros) {
         let jobs = u64::try_from(jobs).unwrap_or(u64::MAX);
-        let turn = self.next.max(now);
-        self.next = turn.plus((each_us + rest_us).saturating_mul(jobs));
-        Some(turn)
+        let worked_us = self.each_us.saturating_mul(jobs);
+        self.next = now.plus(worked_us.saturating_add(rest_us(worked_us)));
+    }
+
+    pub(crate) fn took(&mut self, took: Took) {
+        self.suspect = took.is_slow();
+        if took.by_thread || !self.suspect {
+            self.each_us = (self.each_us * (WEIGHT - 1) + took.each_us) / WEIGHT;
+        }
     }
 }
 
@@ -44,24 +71,57 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn wall(each_us: u64) -> Took {
+        Took {
+            each_us,
+            by_thread: false,
+        }
+    }
+
+    fn thread(each_us: u64) -> Took {
+        Took {
+            each_us,
+            by_thread: true,
+        }
+    }
+
     #[test]
-    fn slow_programs_take_a_tenth_and_quick_ones_do_not_wait() {
+    fn a_busy_machine_makes_nobody_slow() {
         let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.took(wall(50_000));
+            assert!(pace.is_suspect());
+            pace.took(thread(30));
+            assert_eq!((pace.is_suspect(), pace.turn()), (false, None));
+        }
+    }
+
+    #[test]
+    fn slow_programs_take_a_tenth() {
+        let mut pace = Pace::default();
+        pace.took(wall(40_000));
+        for _ in 0..20 {
+            pace.took(thread(40_000));
+        }
         let now = MonoMicros(1_000);
-        assert_eq!(pace.turn(1, now), None);
-        pace.took(SLOW_US - 1);
-        assert_eq!(pace.turn(64, now), None);
-        pace.took(40_000);
-        pace.took(50_000);
-        assert_eq!(pace.turn(1, now), None);
-        pace.took(40_000);
-        let turns: Vec<_> = (0..3).map(|_| pace.turn(1, now).map(|at| at.0)).collect();
-        assert_eq!(turns, [Some(1_000), Some(401_000), Some(801_000)]);
+        pace.begins(1, now);
+        let next = pace.turn().unwrap();
+        assert!((380_000..=400_000).contains(&next.since(now)), "{next:?}");
         // A batch takes as long as its events.
-        assert_eq!(pace.turn(10, now), Some(MonoMicros(1_201_000)));
-        assert_eq!(pace.turn(1, now), Some(MonoMicros(5_201_000)));
-        // Mended, or an event of another kind.
-        pace.took(30);
-        assert_eq!(pace.turn(1, now), None);
+        pace.begins(10, now);
+        let next = pace.turn().unwrap();
+        assert!((3_800_000..=4_000_000).contains(&next.since(now)));
+        // Two of three events are slow: the lane is.
+        for _ in 0..10 {
+            pace.took(wall(30));
+            pace.took(thread(40_000));
+            pace.took(thread(40_000));
+            assert!(pace.turn().is_some());
+        }
+        // Mended.
+        for _ in 0..20 {
+            pace.took(wall(30));
+        }
+        assert_eq!(pace.turn(), None);
     }
 }

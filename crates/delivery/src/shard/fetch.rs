@@ -162,16 +162,20 @@ impl Shard {
         let Some(lane) = self.lanes.get(&id) else {
             return;
         };
-        let connection = lane.connection();
+        let (connection, known) = (lane.connection(), lane.unread.unwrap_or(0));
         let (store, inbox) = (self.store.clone(), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
             let look = move || {
                 let rows = store.queued_dead_letters(connection, from.0, max)?;
                 let more = rows.len() >= max;
                 let last = rows.last().filter(|_| more);
-                let unread = last.map_or(Ok(0), |(id, ..)| {
-                    store.queued_dead_letter_count_of(connection, id + 1)
-                })?;
+                let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                let unread = match last {
+                    None => 0,
+                    // Counted once: to count anew at each look would take the square of them.
+                    Some(_) if known > taken => known - taken,
+                    Some((id, ..)) => store.queued_dead_letter_count_of(connection, id + 1)?,
+                };
                 Ok::<_, store::Error>((rows, more, unread))
             };
             let (offsets, scanned_to) = match tokio::task::spawn_blocking(look).await {

@@ -1,17 +1,20 @@
 //! Attempts begin, and end.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use eventlog::{Error as LogError, EventLog, Record, RecordFlags};
-use model::{AttemptId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
+use model::{
+    AttemptId, Failure, JobResult, LaneId, LaneState, MonoMicros, RejectReason, UnixMillis,
+};
 use scheduler::{Input, Job, JobList, Results};
 use store::{LaneKind, Store};
 
 use super::{Event, Shard};
 use crate::attempt::{Attempt, Done, Loaded, PLANNED_AT_ONCE_MAX, Planning, Report, Runner};
 use crate::clock::Clock;
-use crate::lane::{AttemptResult, pace};
+use crate::lane::AttemptResult;
 
 /// A job's event, or the result that the job has without it.
 type Found = Result<Loaded, JobResult>;
@@ -113,8 +116,64 @@ impl Shard {
         self.plan(attempt);
     }
 
-    /// Turns events into requests, and sends what there is to send.
+    /// Plans an attempt when it is its turn: at once, but in a lane whose programs are slow.
     pub(super) fn plan(&mut self, attempt: Attempt) {
+        let now = self.clock.mono();
+        let lane = self.lanes.get(&attempt.lane);
+        let figures = lane.and_then(|lane| lane.figures.as_ref());
+        let turn = figures.and_then(|figures| figures.pace.turn());
+        match turn {
+            Some(turn) if turn > now || self.waiting.contains_key(&attempt.lane) => {
+                let lane = attempt.lane;
+                let queue = self.waiting.entry(lane).or_default();
+                queue.push_back(attempt);
+                if queue.len() == 1 {
+                    self.wake_for_turn(lane, turn);
+                }
+            }
+            _ => self.plan_now(attempt),
+        }
+    }
+
+    fn wake_for_turn(&self, lane: LaneId, turn: MonoMicros) {
+        let (inbox, turn) = (Rc::clone(&self.inbox), self.clock.instant(turn));
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep_until(turn).await;
+            inbox.push(Event::Turn(lane));
+        });
+    }
+
+    /// It is the turn of the first attempt that waits in this lane.
+    pub(super) fn take_turn(&mut self, lane: LaneId) {
+        let state = self.lanes.get(&lane).map(|lane| lane.state);
+        let stopped = matches!(state, None | Some(LaneState::Held { .. }));
+        if stopped || self.draining {
+            return self.abandon_waiting(lane);
+        }
+        let first = self.waiting.get_mut(&lane).and_then(VecDeque::pop_front);
+        let Some(first) = first else {
+            return;
+        };
+        self.plan_now(first);
+        let is_over = self.waiting.get(&lane).is_none_or(VecDeque::is_empty);
+        let known = self.lanes.get(&lane).and_then(|lane| lane.figures.as_ref());
+        let turn = known.and_then(|figures| figures.pace.turn());
+        if is_over {
+            self.waiting.remove(&lane);
+        } else {
+            self.wake_for_turn(lane, turn.unwrap_or(MonoMicros::ZERO));
+        }
+    }
+
+    /// What waits for its turn is not made: the lane has stopped, is gone, or the shard is ending.
+    pub(super) fn abandon_waiting(&mut self, lane: LaneId) {
+        for attempt in self.waiting.remove(&lane).unwrap_or_default() {
+            self.abandon(attempt.id);
+        }
+    }
+
+    /// Turns events into requests, and sends what there is to send.
+    fn plan_now(&mut self, attempt: Attempt) {
         let now = self.clock.mono();
         let Some(lane) = self.lanes.get_mut(&attempt.lane) else {
             return self.abandon(attempt.id);
@@ -131,10 +190,15 @@ impl Shard {
                 return self.ended(done(attempt, results, report));
             }
         };
-        let figures = lane.figures.as_mut();
-        let turn = figures.and_then(|figures| figures.pace.turn(attempt.jobs.len(), now));
-        let few = turn.is_none() && attempt.jobs.len() <= PLANNED_AT_ONCE_MAX;
-        let planned = few.then(|| Planning::of(&attempt, &mut transformer.borrow_mut()));
+        let mut by_thread = false;
+        let mut is_slow = false;
+        if let Some(figures) = lane.figures.as_mut() {
+            by_thread = figures.pace.is_suspect();
+            is_slow = figures.pace.turn().is_some();
+            figures.pace.begins(attempt.jobs.len(), now);
+        }
+        let few = attempt.jobs.len() <= PLANNED_AT_ONCE_MAX;
+        let planned = few.then(|| Planning::of(&attempt, &mut transformer.borrow_mut(), by_thread));
         let planned = match planned {
             Some(planning) if planning.units.is_empty() => {
                 let (results, report) = planning.into_results();
@@ -151,16 +215,13 @@ impl Shard {
             tap: None,
         };
         let inbox = Rc::clone(&self.inbox);
-        let turn = turn.map(|turn| self.clock.instant(turn));
         // Boxed: tokio moves a task's future about, when it begins and when it ends.
         tokio::task::spawn_local(Box::pin(async move {
             let planning = match planned {
                 Some(planning) => planning,
                 None => {
-                    if let Some(turn) = turn {
-                        tokio::time::sleep_until(turn).await;
-                    }
-                    Planning::in_parts(&attempt, &runner.transformer).await
+                    let transformer = &runner.transformer;
+                    Planning::in_parts(&attempt, transformer, by_thread, is_slow).await
                 }
             };
             let done = runner.run(attempt, planning).await;
@@ -191,10 +252,11 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&done.lane) else {
             return;
         };
-        let is_known = lane.figures.is_some();
         // Nothing is remembered of a lane for being quick.
-        if done.report.each_us > 0 && (is_known || done.report.each_us >= pace::SLOW_US) {
-            lane.figures().pace.took(done.report.each_us);
+        if let Some(took) = done.report.took
+            && (lane.figures.is_some() || took.is_slow())
+        {
+            lane.figures().pace.took(took);
         }
         let failed = fault(&done.results);
         let Some(result) = done.report.result.or(failed.map(AttemptResult::Other)) else {

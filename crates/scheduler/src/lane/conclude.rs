@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 
 use model::{Failure, JobResult, MonoMicros, Offset, Outcome, RejectReason};
 
-use super::Lane;
 use super::health::Finish;
+use super::{Lane, Retry};
 use crate::action::Action;
 use crate::backoff::backoff_us;
 use crate::input::Fetch;
@@ -58,8 +58,12 @@ impl Lane {
                 Next::Park => {
                     self.window.park(*seq);
                     let draw = || self.due(*seq, entry, result, finish.now, rng);
-                    let at = *due.get_or_insert_with(draw);
-                    self.push_retry(at, *seq);
+                    let (at, fixed) = *due.get_or_insert_with(draw);
+                    self.push_retry(Retry {
+                        at,
+                        seq: *seq,
+                        fixed,
+                    });
                     if finish.flight.probe {
                         self.had_its_turn(*seq);
                     }
@@ -127,7 +131,7 @@ impl Lane {
         if entry.phase == Phase::InFlight {
             return false;
         }
-        self.retries.retain(|Reverse((_, parked))| *parked != seq);
+        self.retries.retain(|Reverse(parked)| parked.seq != seq);
         if let Some(splits) = self.splits.as_mut() {
             splits
                 .iter_mut()
@@ -239,7 +243,7 @@ impl Lane {
         Next::Park
     }
 
-    /// When a parked job is due again.
+    /// When a parked job is due again, and whether that is fixed.
     fn due(
         &self,
         seq: u64,
@@ -247,14 +251,16 @@ impl Lane {
         result: JobResult,
         now: MonoMicros,
         rng: &mut Rng,
-    ) -> MonoMicros {
+    ) -> (MonoMicros, bool) {
         let JobResult::Failed(failure) = result else {
-            return now;
+            return (now, true);
         };
         let policy = &self.policy;
         let wait = match Verdict::of(failure).delay {
             Delay::WithLane => 0,
-            Delay::Between { us_min, us_max } => return now.plus(rng.between(us_min, us_max)),
+            Delay::Between { us_min, us_max } => {
+                return (now.plus(rng.between(us_min, us_max)), true);
+            }
             Delay::BackOff => {
                 let round = u32::from(entry.attempts).max(1);
                 backoff_us(
@@ -266,8 +272,8 @@ impl Lane {
                 )
             }
         };
-        let patience_us = self.patience_us(self.window.of(seq), entry.own_failures);
-        now.plus(wait.min(patience_us.unwrap_or(u64::MAX)))
+        let patience_us = self.patience_us(self.window.of(seq), entry.attempts);
+        (now.plus(wait.min(patience_us.unwrap_or(u64::MAX))), false)
     }
 
     /// As a probe.
@@ -278,11 +284,11 @@ impl Lane {
         self.probed.push(seq);
     }
 
-    pub(crate) fn push_retry(&mut self, at: MonoMicros, seq: u64) {
+    pub(crate) fn push_retry(&mut self, retry: Retry) {
         if self.retries.len() == self.retries.capacity() {
             self.retries.reserve_exact(self.retries.len() / 4 + 4);
         }
-        self.retries.push(Reverse((at, seq)));
+        self.retries.push(Reverse(retry));
     }
 
     /// Halves a batch that was refused whole: after at most log2(n) + 1 rounds the culprit stands

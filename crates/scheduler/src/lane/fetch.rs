@@ -5,8 +5,8 @@
 
 use model::{MonoMicros, Offset};
 
-use super::Lane;
 use super::order::Order;
+use super::{Lane, Retry};
 use crate::backoff::backoff_us;
 use crate::breaker;
 use crate::input::Fetch;
@@ -170,7 +170,11 @@ impl Lane {
             let max = max.min(RESTORED_DUE_US_MAX);
             let attempts = u32::from(entry.attempts);
             let wait = backoff_us(rng, attempts, first.min(max), 3, max);
-            self.push_retry(now.plus(wait), seq);
+            self.push_retry(Retry {
+                at: now.plus(wait),
+                seq,
+                fixed: false,
+            });
         }
     }
 

@@ -134,10 +134,9 @@ impl Lane {
         match load {
             Load::Unknown => return,
             Load::Overloaded => {}
-            // A connection that was cut says nothing of the load, and one answer in a hundred that
-            // is lost would keep a lane at few slots for ever.
-            Load::Hanging if now.since(flight.began) < HANGING_US_MIN => return,
-            Load::Hanging => {
+            // One answer in a hundred that is lost would keep a lane at few slots for ever.
+            Load::Lost if now.since(flight.began) < HANGING_US_MIN => return,
+            Load::Hanging | Load::Lost => {
                 if self.last_good.is_none_or(|good| good <= flight.began) {
                     self.concurrency.collapse(now);
                 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use model::MonoMicros;
 
-use super::{Lane, Pick, Retries};
+use super::{Lane, Pick, Retries, Retry};
 use crate::action::{Job, JobList};
 use crate::flights::Seqs;
 use crate::window::{Entry, Phase};
@@ -94,7 +94,7 @@ impl Lane {
         let (seq, entry) = self.pop_retry()?;
         self.window.begin(seq);
         let mut gather = Gather::of(seq, entry);
-        while let Some(Reverse((at, seq))) = self.retries.peek().copied() {
+        while let Some(Reverse(Retry { at, seq, .. })) = self.retries.peek().copied() {
             let entry = self.window.get(seq).copied();
             let fits = entry.is_some_and(|entry| gather.has_room(&entry, &self.policy));
             if at > now || !fits {
@@ -152,21 +152,21 @@ impl Lane {
     fn pop_unprobed(&mut self) -> Option<(u64, Entry)> {
         let first = |probed: &[u64], retries: &Retries| {
             let all = retries.iter().map(|Reverse(retry)| *retry);
-            all.filter(|(_, seq)| !probed.contains(seq)).min()
+            all.filter(|retry| !probed.contains(&retry.seq)).min()
         };
         let found = first(&self.probed, &self.retries).or_else(|| {
             self.probed.clear();
             first(&self.probed, &self.retries)
         });
-        let (_, chosen) = found?;
-        self.retries.retain(|Reverse((_, seq))| *seq != chosen);
+        let chosen = found?.seq;
+        self.retries.retain(|Reverse(retry)| retry.seq != chosen);
         let entry = self.window.get(chosen).copied()?;
         debug_assert_eq!(entry.phase, Phase::Parked);
         Some((chosen, entry))
     }
 
     fn pop_retry(&mut self) -> Option<(u64, Entry)> {
-        let Reverse((_, seq)) = self.retries.pop()?;
+        let Reverse(Retry { seq, .. }) = self.retries.pop()?;
         let entry = self.window.get(seq).copied()?;
         debug_assert_eq!(entry.phase, Phase::Parked);
         Some((seq, entry))

@@ -18,9 +18,9 @@ const LOOK_EVERY_US: u64 = 1_000_000;
 const SPREAD: u64 = 16;
 
 impl Lane {
-    /// Of an event that failed this often: the longest back-off in this window, while the lane would
+    /// Of an event that was tried this often: the longest back-off in this window, while the lane would
     /// have to wait for it.
-    pub(crate) fn patience_us(&self, window: &Window, failures: u8) -> Option<u64> {
+    pub(crate) fn patience_us(&self, window: &Window, attempts: u16) -> Option<u64> {
         if self.is_stopped() {
             return None;
         }
@@ -29,7 +29,7 @@ impl Lane {
         let most = self.policy.window_jobs_max / self.window.share();
         let idle = window.fresh() == 0;
         if settled > most / 2 {
-            let is_full = len >= most && idle && self.may_be_bad_luck(failures);
+            let is_full = len >= most && idle && self.may_be_bad_luck(attempts);
             return Some(if is_full { FULL_US } else { HALF_FULL_US });
         }
         // All that is left may wait behind the events that fail.
@@ -37,9 +37,9 @@ impl Lane {
         is_stuck.then_some(HALF_FULL_US)
     }
 
-    /// What failed more often is not hurried: were the lane to try little else, its breaker would open.
-    fn may_be_bad_luck(&self, failures: u8) -> bool {
-        u32::from(failures) < self.policy.poison_failures
+    /// What was tried more often is not hurried: were the lane to try little else, its breaker would open.
+    fn may_be_bad_luck(&self, attempts: u16) -> bool {
+        u32::from(attempts) < self.policy.poison_failures
     }
 
     /// Cuts back-offs short that were drawn before the window filled up.
@@ -54,13 +54,14 @@ impl Lane {
         }
         self.hurry_after = now.plus(LOOK_EVERY_US);
         let mut retries = std::mem::take(&mut self.retries).into_vec();
-        for Reverse((at, seq)) in &mut retries {
-            let failures = self.window.get(*seq).map_or(0, |entry| entry.own_failures);
-            if let Some(patience_us) = self.patience_us(self.window.of(*seq), failures)
-                && self.may_be_bad_luck(failures)
-                && *at > now.plus(patience_us)
+        for Reverse(retry) in retries.iter_mut().filter(|Reverse(retry)| !retry.fixed) {
+            let seq = retry.seq;
+            let attempts = self.window.get(seq).map_or(0, |entry| entry.attempts);
+            let patience_us = self.patience_us(self.window.of(seq), attempts);
+            if let Some(patience_us) = patience_us.filter(|_| self.may_be_bad_luck(attempts))
+                && retry.at > now.plus(patience_us)
             {
-                *at = now.plus(patience_us * (1 + *seq % SPREAD) / SPREAD);
+                retry.at = now.plus(patience_us * (1 + seq % SPREAD) / SPREAD);
             }
         }
         self.retries = retries.into();

@@ -114,7 +114,11 @@ fn country(name: &str) -> Option<&'static str> {
     KNOWN
         .get(&code)
         .or_else(|| KNOWN.get(&words(name)))
-        .or_else(|| KNOWN.get(&plain(name)))
+        .or_else(|| {
+            // No code: "N/A" is not Namibia.
+            let one_word = Some(plain(name)).filter(|word| word.chars().count() > 3);
+            KNOWN.get(&one_word?)
+        })
         .copied()
 }
 

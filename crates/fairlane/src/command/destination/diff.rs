@@ -144,7 +144,12 @@ fn change(
     let (of_old, of_new) = (Strike::new(old, &real), Strike::new(new, &real));
     let mut changed = Vec::new();
     for ((before, after), (line, _)) in before.iter().zip(&after).zip(events) {
-        let differences = differences(&of_old.value(before), &of_new.value(after));
+        let mut differences = differences(before, after);
+        for difference in &mut differences {
+            difference.place = of_new.text(&of_old.text(&difference.place));
+            difference.before = difference.before.as_ref().map(|value| of_old.value(value));
+            difference.after = difference.after.as_ref().map(|value| of_new.value(value));
+        }
         if !differences.is_empty() {
             changed.push(EventChange {
                 line: *line,

@@ -479,3 +479,26 @@ fn an_outage_blocks_an_ordered_lane_and_costs_no_event() {
     }
     assert_eq!(rig.view(1).counts.delivered, 60);
 }
+
+/// What stands behind a straggler fills the window: the lane can do nothing but wait for it.
+#[test]
+fn a_straggler_is_hurried_but_not_where_its_wait_is_fixed() {
+    let waited = |failure| {
+        let mut rig = Rig::new();
+        let policy = LanePolicy {
+            backoff_first_us: 600 * SECOND,
+            ..LanePolicy::default()
+        };
+        rig.add(1, policy);
+        rig.grow(1, 20_000);
+        // Its wait is drawn before the window fills up.
+        rig.fail(failure);
+        rig.answer_all(|_| JobResult::Delivered);
+        assert_eq!(rig.view(1).window, 10_000);
+        rig.pass_to_start(1_000 * SECOND).unwrap()
+    };
+    let waits = [Failure::ServerError, Failure::Connect, Failure::NotFound].map(waited);
+    assert!(waits[0] <= 5 * SECOND, "{waits:?}");
+    assert!(waits[1] <= 5 * SECOND, "{waits:?}");
+    assert!(waits[2] >= 250 * SECOND, "{waits:?}");
+}

@@ -66,6 +66,8 @@ fn countries_become_two_letters_or_null() {
             (r#"" AND ""#, r#""ad""#),
             (r#""ST""#, r#""st""#),
             (r#""XX""#, "null"),
+            (r#""N/A""#, "null"),
+            (r#""n.a.""#, "null"),
             (r#""""#, "null"),
         ],
     );
