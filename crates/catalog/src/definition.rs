@@ -24,7 +24,7 @@ mod sender;
 pub mod settings;
 
 pub(crate) use auth::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
-pub use load::{Folder, FoundFolder};
+pub use load::{Folder, FoundFolder, without_mark};
 pub use sender::Sender;
 use settings::SettingSpec;
 

@@ -32,6 +32,7 @@ mod search;
 mod typed;
 mod vet;
 
+pub use guard::thread_time;
 pub(crate) use guard::{Stop, run};
 use lines::Lines;
 pub(crate) use scope::Scope;

@@ -13,7 +13,7 @@ pub(crate) struct Clock {
 /// How long something takes.
 pub(crate) enum Stopwatch {
     Wall(Clock),
-    /// What the thread had used of a CPU: asking for it costs a system call.
+    /// What the thread had used of a CPU.
     Thread(u64),
 }
 
@@ -34,9 +34,7 @@ impl Stopwatch {
 }
 
 fn thread_us() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let time = std::time::Duration::try_from(time).unwrap_or_default();
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(catalog::thread_time().as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Clock {

@@ -156,8 +156,7 @@ impl Folder {
     }
 }
 
-/// A file's text, without the byte order mark that some editors put before it; `None` where it is longer
-/// than that.
+/// A file's text; `None` where it is longer than that.
 fn read_text(path: &Path, bytes_max: usize) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -167,14 +166,18 @@ fn read_text(path: &Path, bytes_max: usize) -> std::io::Result<Option<String>> {
     if bytes.len() > bytes_max {
         return Ok(None);
     }
-    let mut text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
-    if text.starts_with(BYTE_ORDER_MARK) {
-        text.remove(0);
-    }
-    Ok(Some(text))
+    let text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
+    Ok(Some(without_mark(text)))
 }
 
-const BYTE_ORDER_MARK: char = '\u{feff}';
+/// A text without the byte order mark that some editors put before it.
+#[must_use]
+pub fn without_mark(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
 
 impl Definition {
     /// Loads and checks a folder. Its programs are not compiled yet: see [`Definition::compile`].

@@ -110,8 +110,9 @@ impl Clock {
     }
 }
 
-/// What this thread has used of a CPU.
-fn thread_time() -> Duration {
+/// What this thread has used of a CPU. Asking for it costs a system call.
+#[must_use]
+pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }

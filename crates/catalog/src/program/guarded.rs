@@ -36,7 +36,7 @@ const BODIES: [(&str, Body); 11] = [
     ("snakecase", |_, given| in_case(given, Case::Snake)),
 ];
 
-/// See there.
+/// Ours builds less: see `compact.rs`.
 const COMPACT: &str = "compact";
 
 /// Those that read `Infinity`, and `1e999` as that: no JSON can hold it.

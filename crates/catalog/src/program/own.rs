@@ -37,8 +37,8 @@ pub(super) fn over(what: &'static str) -> ExpressionError {
     ExpressionError::Interrupted
 }
 
-/// No function here, and none that `guarded` has a body for, has more.
-const PARAMETERS_MAX: usize = 4;
+/// No function here, and none that `guarded` has a body for, has more: a test holds it.
+pub(super) const PARAMETERS_MAX: usize = 4;
 
 /// Arguments in the order of the function's parameters; `None` for one that was left out.
 pub(super) type Given = [Option<Value>; PARAMETERS_MAX];
@@ -413,40 +413,34 @@ fn replace(arguments: &mut Arguments<'_, '_>) -> Resolved {
 fn split(arguments: &mut Arguments<'_, '_>) -> Resolved {
     let pattern = arguments.take(1);
     let value = arguments.take_text(0)?;
-    let limit = arguments.take_count(2)?;
-    let mut parts: Vec<Value> = Vec::new();
-    let most = limit.unwrap_or(usize::MAX);
-    let collected = match &pattern {
+    let most = arguments.take_count(2)?.unwrap_or(usize::MAX);
+    let context = &mut *arguments.context;
+    match &pattern {
         Value::Regex(regex) => {
-            // What the pattern caches, it caches here.
-            search::search(arguments.context, regex, &value, |regex| {
-                regex.is_match(&value)
-            })?;
-            collect(arguments, &mut parts, &value, regex.splitn(&value, most))
+            search::check(regex, &value)?;
+            let mut found = regex.splitn(&value, most);
+            collect(|| search::again(context, regex, &value, |_| found.next()))
         }
         text => {
             let text = text.clone().try_bytes_utf8_lossy()?.into_owned();
-            collect(arguments, &mut parts, "", value.splitn(most, text.as_str()))
+            let mut found = value.splitn(most, text.as_str());
+            collect(|| {
+                context.checkpoint()?;
+                Ok(found.next())
+            })
         }
-    };
-    collected.map(|()| Value::Array(parts))
+    }
 }
 
-/// `searched`: the text in which each part takes a search to be found.
-fn collect<'v>(
-    arguments: &mut Arguments<'_, '_>,
-    parts: &mut Vec<Value>,
-    searched: &str,
-    found: impl Iterator<Item = &'v str>,
-) -> Result<(), ExpressionError> {
-    for part in found {
-        search::searched(arguments.context, searched)?;
+fn collect<'v>(mut next: impl FnMut() -> Result<Option<&'v str>, ExpressionError>) -> Resolved {
+    let mut parts: Vec<Value> = Vec::new();
+    while let Some(part) = next()? {
         if parts.len() >= ELEMENTS_MAX {
             return Err(over("split made more than 10,000 parts"));
         }
         parts.push(part.into());
     }
-    Ok(())
+    Ok(Value::Array(parts))
 }
 
 fn join(arguments: &mut Arguments<'_, '_>) -> Resolved {

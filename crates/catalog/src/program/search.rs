@@ -55,14 +55,10 @@ pub(super) fn again<T>(
     let places = i64::try_from(places).unwrap_or(i64::MAX);
     let cached = live_bytes().wrapping_sub(before).saturating_sub(places);
     CACHED_BYTES.set(CACHED_BYTES.get().wrapping_add(cached.max(0)));
-    searched(context, text)?;
-    Ok(found)
-}
-
-/// After each search in a text: the run may be over.
-pub(super) fn searched(context: &mut Context<'_>, text: &str) -> Result<(), ExpressionError> {
+    // After each search the run may be over.
     LOOK.set(text.len() > SHORT_BYTES);
-    context.checkpoint()
+    context.checkpoint()?;
+    Ok(found)
 }
 
 /// # Errors

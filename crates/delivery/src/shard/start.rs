@@ -118,12 +118,11 @@ impl Shard {
 
     /// Plans an attempt when it is its turn: at once, but in a lane whose programs are slow.
     pub(super) fn plan(&mut self, attempt: Attempt) {
-        let now = self.clock.mono();
         let lane = self.lanes.get(&attempt.lane);
         let figures = lane.and_then(|lane| lane.figures.as_ref());
         let turn = figures.and_then(|figures| figures.pace.turn());
         match turn {
-            Some(turn) if turn > now || self.waiting.contains_key(&attempt.lane) => {
+            Some(turn) if turn > self.clock.mono() || self.waiting.contains_key(&attempt.lane) => {
                 let lane = attempt.lane;
                 let queue = self.waiting.entry(lane).or_default();
                 queue.push_back(attempt);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use catalog::definition::Folder;
+use catalog::definition::{Folder, without_mark};
 use catalog::{Catalog, CheckedSettings, Definition, Transformer};
 use model::Settings;
 use serde_json::json;
@@ -91,14 +91,6 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(without_mark(text))
-}
-
-/// A text without the byte order mark that some editors put before it. Ingest skips it too.
-fn without_mark(text: String) -> String {
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    }
 }
 
 /// The lines of standard input, as events come.

@@ -87,7 +87,7 @@ impl Lane {
             order: None,
             retries: BinaryHeap::new(),
             splits: None,
-            hurry_after: MonoMicros(0),
+            hurry_after: MonoMicros::ZERO,
             counts: progress.counts,
             concurrency,
             breaker: Breaker::new(),

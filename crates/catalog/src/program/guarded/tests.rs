@@ -4,6 +4,7 @@ use vrl::compiler::runtime::Runtime;
 use vrl::compiler::{TargetValueRef, TimeZone, compile};
 use vrl::value::Secrets;
 
+use super::super::own::{self, PARAMETERS_MAX};
 use super::*;
 
 /// What a source's value is with these functions, or its error.
@@ -130,6 +131,13 @@ fn what_no_json_can_hold_is_no_number() {
 fn every_body_is_used() {
     let all = vrl::stdlib::all();
     for (name, _) in BODIES {
-        assert!(all.iter().any(|one| one.identifier() == name), "{name}");
+        let standard = all.iter().find(|one| one.identifier() == name);
+        // One more would never reach its body.
+        let parameters = standard.expect(name).parameters().len();
+        assert!(parameters <= PARAMETERS_MAX, "{name}");
+    }
+    for function in own::all() {
+        let parameters = function.parameters().len();
+        assert!(parameters <= PARAMETERS_MAX, "{}", function.identifier());
     }
 }

@@ -90,13 +90,9 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let files = ids.len();
     let mut any_case = false;
     for id in ids {
-        let facts: Facts = serde_json::from_str(&read(&dir.join(format!("{id}.json")))?)
-            .with_context(|| {
-                format!(
-                    "{} holds no facts",
-                    dir.join(format!("{id}.json")).display()
-                )
-            })?;
+        let file = dir.join(format!("{id}.json"));
+        let facts: Facts = serde_json::from_str(&read(&file)?)
+            .with_context(|| format!("{} holds no facts", file.display()))?;
         any_case |= facts.cases.iter().any(FactCase::says_something);
         match catalog.get(&id) {
             Some(definition) => defined.push((definition, facts)),
