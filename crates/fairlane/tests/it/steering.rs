@@ -370,3 +370,18 @@ fn a_replay_that_waits_says_why_and_can_be_cancelled() {
         "the live lane is as it was"
     );
 }
+
+#[test]
+fn what_the_configuration_switched_off_is_not_said_to_go_on() {
+    let receiver = Receiver::ok();
+    let url = format!("url = \"{}\"", receiver.url());
+    let fairlane = Setup::default()
+        .webhook_with("off", "web", &url, "enabled = false")
+        .and(LOOPBACK)
+        .start();
+    let said = fairlane.refused(&["resume", "off"]);
+    assert!(
+        said.contains("off is disabled in the configuration"),
+        "{said}"
+    );
+}

@@ -209,3 +209,39 @@ fn samples_show_no_secret() {
     );
     world.shutdown(delivery);
 }
+
+/// Its attempts wait for their turn one behind the other: whatever comes between, none is lost or
+/// forgotten with its slot.
+#[test]
+fn a_lane_with_slow_programs_gives_way_and_loses_nothing() {
+    let mut world = World::new();
+    let (slow, quick) = (Receiver::ok(), Receiver::ok());
+    let burn = format!(
+        "for_each(split(\"{}\", \",\")) -> |_i, v| {{ sha512(v + \"{}\") }}\ntrue",
+        "a,".repeat(2_000),
+        "b".repeat(2_000)
+    );
+    world.hook("slow", &slow).filter = Some(burn);
+    world.hook("quick", &quick);
+    let delivery = world.start();
+    world.append(0..40);
+    world.wait(&delivery, "slow", |lane| lane.counts.delivered >= 16);
+    assert_eq!(world.settle(&delivery, "quick").counts.delivered, 40);
+    // What waits is given up, and comes again.
+    world.block_on(delivery.hold("slow")).unwrap();
+    world.wait(&delivery, "slow", |lane| lane.in_flight == 0);
+    world.check_balance(&delivery);
+    world.block_on(delivery.resume("slow")).unwrap();
+    let before = world.lane(&delivery, "slow").counts.delivered;
+    world.wait(&delivery, "slow", |lane| lane.counts.delivered > before);
+    // So it is at an end, and with another program nobody waits.
+    world.shutdown(delivery);
+    let delivery = world.start();
+    world.wait(&delivery, "slow", |lane| lane.in_flight > 0);
+    world.connection(0).filter = Some("true".to_owned());
+    world.apply(&delivery);
+    assert_eq!(world.settle(&delivery, "slow").counts.delivered, 40);
+    assert_eq!(slow.ids().len(), 40);
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}

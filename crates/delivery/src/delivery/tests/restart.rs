@@ -187,3 +187,15 @@ fn the_newest_segment_may_be_lost_after_its_events_were_settled() {
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }
+
+#[test]
+fn an_ended_shard_is_seen() {
+    let world = World::new();
+    let delivery = world.start();
+    let soon = std::time::Duration::from_millis(20);
+    let failed = async || tokio::time::timeout(soon, delivery.failed()).await.is_ok();
+    assert!(!world.block_on(failed()));
+    // A fault would end them, too; but there is none to be had.
+    world.shutdown(delivery.clone());
+    assert!(world.block_on(failed()));
+}
