@@ -6,11 +6,12 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -254,6 +255,19 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+        // A browser's own processes end a moment after it, and write until then.
+        let Some(profile) = self.profile.take().map(tempfile::TempDir::keep) else {
+            return;
+        };
+        for _ in 0..100 {
+            match fs::remove_dir_all(&profile) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                _ => return,
+            }
+        }
+        println!("{} could not be removed", profile.display());
     }
 }
 
