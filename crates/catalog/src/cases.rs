@@ -225,6 +225,7 @@ fn transformer(
 }
 
 fn outcome(definition: &Arc<Definition>, case: &Case) -> Result<Came, String> {
+    case.check()?;
     let (filter, transform) = (case.filter.as_deref(), case.transform.as_deref());
     let mut transformer = transformer(definition, &case.settings()?, filter, transform)
         .map_err(|error| error.to_string())?;

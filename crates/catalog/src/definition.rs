@@ -16,6 +16,7 @@ use crate::status::StatusSet;
 use crate::template::Template;
 
 mod auth;
+mod folder;
 mod load;
 mod raw;
 #[cfg(test)]
@@ -24,7 +25,7 @@ mod sender;
 pub mod settings;
 
 pub(crate) use auth::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
-pub use load::{Folder, FoundFolder, without_mark};
+pub use folder::{Folder, FoundFolder, without_mark};
 pub use sender::Sender;
 use settings::SettingSpec;
 

@@ -30,11 +30,14 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
 /// `key=value&..` of an object's [`pairs`].
 ///
 /// # Errors
-/// The value is no object.
-pub(crate) fn form(value: &Value) -> Result<String, String> {
+/// As theirs.
+pub(crate) fn form(what: &str, value: &Value, bytes_max: usize) -> Result<String, String> {
     let mut out = String::new();
-    for (key, value) in pairs(value)? {
+    for (key, value) in pairs(what, value, bytes_max)? {
         push_pair(&mut out, &key, &value);
+    }
+    if out.len() > bytes_max {
+        return Err(too_long(what, bytes_max));
     }
     Ok(out)
 }
@@ -43,34 +46,60 @@ pub(crate) fn form(value: &Value) -> Result<String, String> {
 /// is left out.
 ///
 /// # Errors
-/// The value is no object.
-pub(crate) fn pairs(value: &Value) -> Result<Vec<(String, String)>, String> {
+/// The value is no object, or its texts are longer than that: a few bytes of an event may make many.
+pub(crate) fn pairs(
+    what: &str,
+    value: &Value,
+    bytes_max: usize,
+) -> Result<Vec<(String, String)>, String> {
     let Value::Object(map) = value else {
         return Err(format!(
-            "a form body must be an object, not {}",
+            "{what} must be an object, not {}",
             value.kind_str()
         ));
     };
-    let mut out = Vec::new();
-    for (key, value) in map {
-        push_pairs(&mut out, key.as_str(), value);
-    }
-    Ok(out)
+    let mut pairs = Pairs {
+        out: Vec::new(),
+        room: bytes_max,
+    };
+    let fit = map
+        .iter()
+        .all(|(key, value)| pairs.push(key.as_str(), value));
+    fit.then_some(pairs.out)
+        .ok_or_else(|| too_long(what, bytes_max))
 }
 
-fn push_pairs(out: &mut Vec<(String, String)>, key: &str, value: &Value) {
-    match value {
-        Value::Object(map) => {
-            for (inner, value) in map {
-                push_pairs(out, &format!("{key}[{inner}]"), value);
+fn too_long(what: &str, bytes_max: usize) -> String {
+    format!("{what} is longer than its limit of {bytes_max} bytes")
+}
+
+struct Pairs {
+    out: Vec<(String, String)>,
+    /// Bytes that are left.
+    room: usize,
+}
+
+impl Pairs {
+    /// Whether there was room for it.
+    fn push(&mut self, key: &str, value: &Value) -> bool {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .all(|(inner, value)| self.push(&format!("{key}[{inner}]"), value)),
+            Value::Array(list) => list.iter().all(|value| self.push(key, value)),
+            scalar => {
+                let Some(text) = scalar_text(scalar) else {
+                    return true;
+                };
+                // With the `=` and the `&`.
+                let Some(room) = self.room.checked_sub(key.len() + text.len() + 2) else {
+                    return false;
+                };
+                self.room = room;
+                self.out.push((key.to_owned(), text));
+                true
             }
         }
-        Value::Array(list) => {
-            for value in list {
-                push_pairs(out, key, value);
-            }
-        }
-        scalar => out.extend(scalar_text(scalar).map(|text| (key.to_owned(), text))),
     }
 }
 

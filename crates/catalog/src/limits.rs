@@ -85,6 +85,10 @@ pub const LOOK_UP_S_MAX: u32 = 3_600;
 /// Answers to look-ups that one lane keeps, and their bytes.
 pub const LOOK_UPS_MAX: usize = 1_000;
 pub const LOOK_UPS_BYTES_MAX: usize = 256 * 1024;
+/// One of them: it must not take the place of all others.
+pub const LOOK_UP_BYTES_MAX: usize = LOOK_UPS_BYTES_MAX / 8;
+/// How long an event may wait for others of its batch.
+pub const BATCH_WAIT_MS_MAX: u64 = 3_600_000;
 /// A token, which becomes a header.
 pub const TOKEN_BYTES_MAX: usize = 7 * 1024;
 /// How long a token is taken to live whose answer does not say; and at most.

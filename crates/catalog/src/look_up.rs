@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ring::digest::{Context, SHA256};
 
-use crate::limits::{LOOK_UPS_BYTES_MAX, LOOK_UPS_MAX};
+use crate::limits::{LOOK_UP_BYTES_MAX, LOOK_UPS_BYTES_MAX, LOOK_UPS_MAX};
 use crate::request::RequestPlan;
 use crate::transformer::StepResponse;
 
@@ -72,8 +72,7 @@ impl LookUps {
             + headers
                 .map(|(name, value)| name.len() + value.len())
                 .sum::<usize>();
-        // One answer must not take the place of all others.
-        if bytes > LOOK_UPS_BYTES_MAX / 8 {
+        if bytes > LOOK_UP_BYTES_MAX {
             return;
         }
         self.remove(&key);

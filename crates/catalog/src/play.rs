@@ -26,7 +26,7 @@ use line::Exact;
 /// The attempt's time where nobody names one: it shows in signatures.
 pub const NOW_UNIX_S: u64 = 1_700_000_000;
 /// A token that would have to be fetched, where nobody names one.
-pub(crate) const TOKEN: &str = "tok";
+pub const TOKEN: &str = "tok";
 
 /// What came of events.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -124,6 +124,10 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.text.len()
     }

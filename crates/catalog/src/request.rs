@@ -251,7 +251,7 @@ pub(crate) fn check_method(method: &str) -> Result<(), String> {
 }
 
 fn push_query(url: &mut String, query: &Value) -> Result<(), String> {
-    let pairs = encode::form(query).map_err(|_| "query must be an object".to_owned())?;
+    let pairs = encode::form("query", query, URL_BYTES_MAX)?;
     append_query(url, &pairs);
     Ok(())
 }
@@ -349,7 +349,9 @@ fn encoding_of(name: &Value) -> Result<Encoding, String> {
 fn encode_body(encoding: Encoding, value: &Value, definition: &Definition) -> Result<Body, String> {
     match encoding {
         Encoding::Json => Ok(Body::Json(body_json(value, BODY_BYTES_MAX)?.into())),
-        Encoding::Form => Ok(Body::Form(encode::form(value)?.into())),
+        Encoding::Form => Ok(Body::Form(
+            encode::form("a form body", value, BODY_BYTES_MAX)?.into(),
+        )),
         Encoding::Multipart => multipart(value, definition),
         Encoding::Text => body_text("text", value).map(Body::Text),
         Encoding::Xml => body_text("xml", value).map(Body::Xml),
@@ -424,7 +426,7 @@ fn body_text(kind: &str, value: &Value) -> Result<Bytes, String> {
 /// The boundary is made of what it parts: the same event makes the same request, and no text can
 /// hold a hash of itself.
 fn multipart(value: &Value, definition: &Definition) -> Result<Body, String> {
-    let pairs = encode::pairs(value)?;
+    let pairs = encode::pairs("a multipart body", value, BODY_BYTES_MAX)?;
     // Marks differ from process to process: what they stand for does not.
     let shown = marks::show(&encode::multipart(&pairs, ""), &definition.settings);
     let hash = signature::sha256_hex(shown.as_bytes());
@@ -481,6 +483,21 @@ pub(crate) fn strict_url(text: &str) -> Result<Url, String> {
         return Err("the url's path has a '.' or '..' segment".to_owned());
     }
     Ok(url)
+}
+
+/// As [`strict_url`], of a URL that HTTP requests go to.
+///
+/// # Errors
+/// It is no such URL.
+pub(crate) fn http_url(text: &str) -> Result<(), String> {
+    let url = strict_url(text)?;
+    if matches!(url.scheme(), "http" | "https") {
+        return Ok(());
+    }
+    Err(format!(
+        "the url must begin with https:// or http://, not {}:",
+        url.scheme()
+    ))
 }
 
 #[cfg(test)]

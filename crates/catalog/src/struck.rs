@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use model::Secret;
 use serde_json::Value;
 use url::Url;
 
@@ -77,23 +78,17 @@ fn forms_of(secret: &str) -> Vec<String> {
         percent,
         form,
         html(secret, "&#39;", false),
+        html(secret, "&#x27;", false),
         html(secret, "&#x27;", true),
         STANDARD.encode(secret),
         STANDARD_NO_PAD.encode(secret),
         URL_SAFE_NO_PAD.encode(secret),
-        hex(secret),
-        hex(secret).to_ascii_uppercase(),
+        encode::hex(secret.as_bytes()),
+        encode::hex(secret.as_bytes()).to_ascii_uppercase(),
     ];
     forms.extend(escaped.iter().map(|text| in_json(text)));
     forms.extend(escaped);
     forms
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// With `\u` escapes for what .NET takes for dangerous.
@@ -262,6 +257,13 @@ impl Strike {
         }
     }
 
+    /// What a request held that no header or parameter shows alone, as a token in its body.
+    pub fn add_secret(&mut self, secret: &Secret, stands: &str) {
+        for form in forms(secret.reveal()) {
+            self.add(&form, stands);
+        }
+    }
+
     fn add(&mut self, secret: &str, stands: &str) {
         let known = self.pairs.iter().any(|(known, _)| known == secret);
         if secret.len() < SECRET_BYTES_MIN || known {
@@ -378,6 +380,16 @@ mod tests {
         ] {
             assert!(strike.text(written).starts_with("struck-out"), "{written}");
         }
+        // As Python and PHP write it into pages.
+        let real = settings(json!({"api_key": "pa'ss/wo=rd", "region": "eu"}));
+        let strike = Strike::new(&definition(), &real);
+        for written in [
+            "pa&#x27;ss/wo=rd",
+            "pa&#39;ss/wo=rd",
+            "pa&#x27;ss&#x2F;wo&#x3D;rd",
+        ] {
+            assert_eq!(strike.text(written), "struck-out-api-key", "{written}");
+        }
     }
 
     #[test]
@@ -402,6 +414,11 @@ mod tests {
             &at("https://a.example/?a=b&t=tok"),
         );
         assert_eq!(strike.text("?t=queried-token&a=b"), "?t=tok&a=b");
+        strike.add_secret(&Secret::new("said in a body"), "tok");
+        assert_eq!(
+            strike.text("said%20in%20a%20body, said in a body"),
+            "tok, tok"
+        );
         let answer = json!({"echo": ["k-1 2", "?key=k-1%202"], "you": "fetched-token", "n": 1,
             "k-1 2": "eu"});
         assert_eq!(

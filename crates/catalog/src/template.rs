@@ -82,9 +82,18 @@ impl Template {
     /// The whole of it, where it has no placeholder.
     pub(crate) fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
+            [] => Some(""),
             [Part::Text(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// What its author wrote around the placeholders.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Setting(_) | Part::Secret { .. } | Part::Token => None,
+        })
     }
 
     /// The text with values and secrets in it, or `None` where one of them is not set.

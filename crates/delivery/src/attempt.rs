@@ -11,20 +11,16 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use catalog::{
-    Entry, Judged, LookUpKey, Origin, Planned, RequestPlan, Sender, Stamp, StepResponse, StepState,
-    Transformer,
-};
+use catalog::{Judged, LookUpKey, Planned, RequestPlan, Sender, Stamp, StepResponse, Transformer};
 use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
 use store::LaneKind;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Clock;
 use crate::http::Failed;
 use crate::http::request::BadRequest;
 use crate::http::send::{Reuse, Sent};
@@ -36,10 +32,10 @@ use crate::senders::Senders;
 use crate::tokens::{Asker, Held, Tokens};
 use crate::trial::{Exchange, Tap};
 
-/// Events that are turned into requests at once: other lanes of the shard wait meanwhile.
-pub(crate) const PLANNED_AT_ONCE_MAX: usize = 8;
-/// Of more than that, as many as this takes.
-const PLANNED_AT_ONCE_US: u64 = 2_000;
+mod planning;
+
+use planning::Unit;
+pub(crate) use planning::{PLANNED_AT_ONCE_MAX, Planning};
 
 /// The answer that says a token does not hold any more.
 const UNAUTHORIZED: u16 = 401;
@@ -84,7 +80,7 @@ pub(crate) struct Report {
     pub(crate) resent: u32,
     /// The last request, with secrets not yet placed.
     pub(crate) request: Option<RequestPlan>,
-    /// What the programs took for an event, where they ran.
+    /// What the programs took, where they ran.
     pub(crate) took: Option<Took>,
 }
 
@@ -95,194 +91,6 @@ impl Report {
         self.status = None;
         self.response = Bytes::new();
         self.detail = Cow::Owned(detail);
-    }
-}
-
-/// Requests that belong together, and the jobs they are for.
-pub(crate) struct Unit {
-    requests: Vec<RequestPlan>,
-    then: Option<StepState>,
-    /// Indexes into the attempt's jobs.
-    jobs: Vec<usize>,
-}
-
-/// What planning made of an attempt: some jobs may have ended already.
-pub(crate) struct Planning {
-    pub(crate) results: Vec<Option<JobResult>>,
-    pub(crate) units: Vec<Unit>,
-    pub(crate) report: Report,
-}
-
-impl Planning {
-    /// Turns the jobs' events into requests. Runs programs, no I/O.
-    pub(crate) fn of(attempt: &Attempt, transformer: &mut Transformer, by_thread: bool) -> Self {
-        let watch = Stopwatch::start(by_thread);
-        let mut gathering = Gathering::of(attempt);
-        while gathering.next < attempt.jobs.len() {
-            gathering.add(attempt, transformer);
-        }
-        let mut planning = gathering.finish(transformer);
-        planning.took(watch.us(), attempt.jobs.len(), by_thread);
-        planning
-    }
-
-    /// The same for many jobs, in parts, between which others have their turn; a lane that is known to
-    /// be slow rests between them.
-    pub(crate) async fn in_parts(
-        attempt: &Attempt,
-        transformer: &RefCell<Transformer>,
-        by_thread: bool,
-        is_slow: bool,
-    ) -> Self {
-        let mut gathering = Gathering::of(attempt);
-        let mut worked_us = 0;
-        while gathering.next < attempt.jobs.len() {
-            let (part, watch) = (Clock::start(), Stopwatch::start(by_thread));
-            while gathering.next < attempt.jobs.len() && part.mono().0 < PLANNED_AT_ONCE_US {
-                gathering.add(attempt, &mut transformer.borrow_mut());
-            }
-            let took_us = watch.us();
-            worked_us += took_us;
-            if is_slow && gathering.next < attempt.jobs.len() {
-                tokio::time::sleep(Duration::from_micros(pace::rest_us(took_us))).await;
-            } else {
-                tokio::task::yield_now().await;
-            }
-        }
-        let watch = Stopwatch::start(by_thread);
-        let mut planning = gathering.finish(&mut transformer.borrow_mut());
-        planning.took(worked_us + watch.us(), attempt.jobs.len(), by_thread);
-        planning
-    }
-
-    fn took(&mut self, worked_us: u64, jobs: usize, by_thread: bool) {
-        let each_us = worked_us / u64::try_from(jobs.max(1)).unwrap_or(u64::MAX);
-        self.report.took = Some(Took { each_us, by_thread });
-    }
-
-    fn add(&mut self, planned: Planned, jobs: Vec<usize>) {
-        let result = match planned {
-            // The blackhole: nothing to send is delivered.
-            Planned::Send {
-                requests,
-                then: None,
-            } if requests.is_empty() => JobResult::Delivered,
-            Planned::Send { requests, then } => {
-                self.units.push(Unit {
-                    requests,
-                    then,
-                    jobs,
-                });
-                return;
-            }
-            Planned::Filtered(reason, detail) => {
-                self.report.detail = Cow::Owned(detail);
-                JobResult::Filtered(reason)
-            }
-            Planned::Rejected(reason, detail) => {
-                self.report.result = Some(AttemptResult::Other(reason.as_str()));
-                self.report.detail = Cow::Owned(detail);
-                JobResult::Rejected(reason)
-            }
-            Planned::Entry(_) => {
-                self.report.detail = Cow::Borrowed("the batch program made an entry");
-                JobResult::Rejected(RejectReason::TransformFailed)
-            }
-        };
-        self.settle(&jobs, |_| result);
-    }
-
-    fn settle(&mut self, jobs: &[usize], result: impl Fn(usize) -> JobResult) {
-        for (place, job) in jobs.iter().enumerate() {
-            if let Some(slot) = self.results.get_mut(*job) {
-                *slot = Some(result(place));
-            }
-        }
-    }
-
-    /// The results of all jobs. A job that nothing was said of failed on our own account.
-    pub(crate) fn into_results(self) -> (Results, Report) {
-        let filled = |result: Option<JobResult>| result.unwrap_or(JobResult::Failed(Failure::Ours));
-        let results = match self.results.as_slice() {
-            [one] => Results::All(filled(*one)),
-            _ => Results::Each(self.results.into_iter().map(filled).collect()),
-        };
-        (results, self.report)
-    }
-}
-
-/// Planning under way: entries wait for others of their group.
-struct Gathering {
-    planning: Planning,
-    /// Of the job that is planned next.
-    next: usize,
-    lane: Cow<'static, str>,
-    groups: Vec<(Vec<Entry>, Vec<usize>)>,
-}
-
-impl Gathering {
-    fn of(attempt: &Attempt) -> Self {
-        Self {
-            planning: Planning {
-                results: vec![None; attempt.jobs.len()],
-                units: Vec::new(),
-                report: Report::default(),
-            },
-            next: 0,
-            lane: lane_name(attempt.kind),
-            groups: Vec::new(),
-        }
-    }
-
-    /// Plans the next job.
-    fn add(&mut self, attempt: &Attempt, transformer: &mut Transformer) {
-        let index = self.next;
-        self.next += 1;
-        let Some(loaded) = attempt.jobs.get(index) else {
-            return;
-        };
-        let origin = Origin {
-            source: &attempt.plan.source,
-            connection: attempt.plan.connection.name.as_str(),
-            lane: &self.lane,
-            offset: loaded.job.offset.0,
-        };
-        match transformer.event(&loaded.event, loaded.has_integrations, origin) {
-            Planned::Entry(entry) => self.gather(entry, index),
-            planned => self.planning.add(planned, vec![index]),
-        }
-    }
-
-    /// Entries of one group go together; a batch rarely has more than one.
-    fn gather(&mut self, entry: Entry, index: usize) {
-        let same = |(entries, _): &&mut (Vec<Entry>, Vec<usize>)| {
-            entries
-                .first()
-                .is_some_and(|first| first.group() == entry.group())
-        };
-        match self.groups.iter_mut().find(same) {
-            Some((entries, jobs)) => {
-                entries.push(entry);
-                jobs.push(index);
-            }
-            None => self.groups.push((vec![entry], vec![index])),
-        }
-    }
-
-    fn finish(self, transformer: &mut Transformer) -> Planning {
-        let mut planning = self.planning;
-        for (entries, jobs) in self.groups {
-            match transformer.batch(entries) {
-                // One of them may be at fault, or they are too much together: the halves will tell.
-                Planned::Rejected(_, detail) if jobs.len() > 1 => {
-                    planning.report.detail = Cow::Owned(detail);
-                    let refused = Failure::BatchRefused { too_large: false };
-                    planning.settle(&jobs, |_| JobResult::Failed(refused));
-                }
-                planned => planning.add(planned, jobs),
-            }
-        }
-        planning
     }
 }
 
@@ -311,8 +119,17 @@ impl Runner {
     pub(crate) async fn run(self, attempt: Attempt, mut planning: Planning) -> Done {
         let began = Instant::now();
         let deadline = began + attempt.plan.attempt_timeout;
-        for unit in std::mem::take(&mut planning.units) {
+        let mut units = std::mem::take(&mut planning.units);
+        // One that takes all the time must not keep the others from theirs again and again.
+        let tries = |index: &usize| attempt.jobs.get(*index).map(|loaded| loaded.job.attempt);
+        units.sort_by_key(|unit| unit.jobs.iter().filter_map(tries).max());
+        for unit in units {
             let jobs = unit.jobs.clone();
+            if Instant::now() >= deadline {
+                // Nothing of it was sent, as those before it took so long: it is tried again.
+                planning.settle(&jobs, |_| JobResult::Failed(Failure::Ours));
+                continue;
+            }
             let judged = self
                 .run_unit(&attempt, unit, deadline, &mut planning.report)
                 .await;
@@ -388,7 +205,9 @@ impl Runner {
                 Ok(responses) => responses,
                 Err(judged) => return judged,
             };
-            let planned = self.transformer.borrow_mut().next_step(state, &responses);
+            let planned = self.timed(report, |transformer| {
+                transformer.next_step(state, &responses)
+            });
             (requests, then) = match planned {
                 Planned::Send { requests, then } => (requests, then),
                 Planned::Filtered(reason, detail) => {
@@ -405,19 +224,31 @@ impl Runner {
                 }
             };
         }
-        let mut judged = Judged::All(JobResult::Delivered);
+        // What the service does not want is no reason to keep the rest from it.
+        let mut unwanted = None;
+        let mut delivered = requests.is_empty();
         for request in requests {
             let answer = match self.send(task, request, report).await {
                 Ok(answer) => answer,
                 Err(result) => return Judged::All(result),
             };
-            judged = self.judge(&answer, task);
-            if judged != Judged::All(JobResult::Delivered) {
-                report.detail = Cow::Owned(answer.described());
-                return judged;
+            let judged = self.judge(&answer, task, report);
+            match judged {
+                Judged::All(JobResult::Delivered) => delivered = true,
+                Judged::All(JobResult::Filtered(_)) => unwanted = Some((judged, answer)),
+                judged => {
+                    report.detail = Cow::Owned(answer.described());
+                    return judged;
+                }
             }
         }
-        judged
+        match unwanted {
+            Some((judged, answer)) if !delivered => {
+                report.detail = Cow::Owned(answer.described());
+                judged
+            }
+            _ => Judged::All(JobResult::Delivered),
+        }
     }
 
     /// The answers to an earlier step's requests, sent or known; or how the attempt ends with one
@@ -445,11 +276,19 @@ impl Runner {
                 Ok(answer) => answer,
                 Err(result) => return Err(Judged::All(result)),
             };
-            let mut transformer = self.transformer.borrow_mut();
-            if !transformer.step_accepts(answer.status) {
-                drop(transformer);
+            if !self.transformer.borrow().step_accepts(answer.status) {
                 report.detail = Cow::Owned(answer.described());
-                return Err(self.judge(&answer, task));
+                return Err(self.judge(&answer, task, report));
+            }
+            if answer.truncated {
+                // Half of it would say that something is not there which is.
+                let bytes = answer.body.len();
+                let detail =
+                    format!("the answer that the next step needs has more than {bytes} bytes");
+                report.detail = Cow::Owned(detail);
+                return Err(Judged::All(JobResult::Rejected(
+                    RejectReason::TransformFailed,
+                )));
             }
             let response = StepResponse {
                 status: answer.status,
@@ -457,22 +296,30 @@ impl Runner {
                 body: answer.body,
             };
             if let Some(key) = key {
-                transformer.keep(key, &response, Instant::now().into_std());
+                let now = Instant::now().into_std();
+                self.timed(report, |transformer| transformer.keep(key, &response, now));
             }
             responses.push(response);
         }
         Ok(responses)
     }
 
-    fn judge(&self, answer: &Answer, task: &Task<'_>) -> Judged {
-        self.transformer.borrow().judge(
-            answer.status,
-            &answer.headers,
-            &answer.body,
-            answer.truncated,
-            task.jobs,
-            Clock::unix().0 / 1_000,
-        )
+    fn judge(&self, answer: &Answer, task: &Task<'_>, report: &mut Report) -> Judged {
+        self.timed(report, |transformer| {
+            transformer.judge(
+                answer.status,
+                &answer.headers,
+                &answer.body,
+                answer.truncated,
+                task.jobs,
+                Clock::unix().0 / 1_000,
+            )
+        })
+    }
+
+    /// Runs a program: its time is added to what the attempt's programs took.
+    fn timed<T>(&self, report: &mut Report, run: impl FnOnce(&mut Transformer) -> T) -> T {
+        pace::timed(&mut report.took, || run(&mut self.transformer.borrow_mut()))
     }
 
     /// Sends one request: twice where an idle connection had died, or where the token that was held
@@ -495,6 +342,11 @@ impl Runner {
             let last = self.transformer.borrow().finish(&request, stamp);
             let seen = self.tap.as_ref().map(|_| last.clone());
             let timeout = task.deadline.saturating_duration_since(Instant::now());
+            if timeout.is_zero() {
+                let detail = "the attempt's time was over before this request".to_owned();
+                report.failed(Failure::Indeterminate, detail);
+                return Err(JobResult::Failed(Failure::Indeterminate));
+            }
             let sent = self
                 .senders
                 .send(task.sender, task.destination, last, reuse, timeout)
@@ -582,15 +434,6 @@ impl Runner {
                 Err(JobResult::Failed(failure))
             }
         }
-    }
-}
-
-/// As `.record.lane` of programs.
-fn lane_name(kind: LaneKind) -> Cow<'static, str> {
-    match kind {
-        LaneKind::Live => Cow::Borrowed(Origin::LIVE),
-        LaneKind::Replay { id, .. } => Cow::Owned(format!("replay-{id}")),
-        LaneKind::Redelivery => Cow::Borrowed(Origin::REDELIVERY),
     }
 }
 

@@ -218,7 +218,7 @@ impl Tokens {
         asker: &Asker,
     ) -> Result<Token, NoToken> {
         if !fetching.is_loaded && asker.transformer.borrow().token_rotates() {
-            fetching.refresh_token = self.rotated(grant).await;
+            fetching.refresh_token = self.rotated(grant).await?;
             fetching.is_loaded = true;
         }
         let refresh_token = fetching.refresh_token.as_ref();
@@ -271,17 +271,26 @@ impl Tokens {
     }
 
     /// The refresh token that the service gave last, before this process began.
-    async fn rotated(&self, grant: GrantId) -> Option<Secret> {
-        let (store, name) = (self.store.clone()?, rotated_name(grant));
+    ///
+    /// # Errors
+    /// It cannot be known. To use the configured one in its place could cost the operator a new consent:
+    /// services revoke all where an old one comes back.
+    async fn rotated(&self, grant: GrantId) -> Result<Option<Secret>, NoToken> {
+        let Some(store) = self.store.clone() else {
+            return Ok(None);
+        };
+        let name = rotated_name(grant);
         let found = tokio::task::spawn_blocking(move || store.get_secret(&name));
-        match found.await {
-            Ok(Ok(secret)) => secret,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a changed refresh token could not be read: trying the configured one");
-                None
-            }
-            Err(_) => None,
-        }
+        let problem = match found.await {
+            Ok(Ok(secret)) => return Ok(secret),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let failure = Failure::Unavailable {
+            retry_after_s: None,
+        };
+        let detail = format!("no token, the changed refresh token could not be read: {problem}");
+        Err(no_token(failure, detail))
     }
 
     /// Seals it before the token is used: the old one is worth nothing any more.
@@ -309,7 +318,7 @@ fn outcome(fetched: Result<Token, NoToken>, held: Option<Arc<Held>>, now: Instan
     };
     match held.filter(|held| now < held.dies_at) {
         Some(held) => Ok(Arc::new(Held {
-            renew_at: now + RENEW_AGAIN,
+            renew_at: held.dies_at.min(now + RENEW_AGAIN),
             ..(*held).clone()
         })),
         None => Err(Arc::new(problem)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use catalog::{Definition, FinalRequest, Origin, RequestPlan, Stamp};
 use model::{
     AttemptId, Connection, ConnectionId, Destination, DestinationId, JobResult, LaneId, Name,
-    Offset, Settings, SourceId,
+    Offset, Secret, Settings, SourceId,
 };
 use scheduler::Job;
 use store::LaneKind;
@@ -58,6 +58,8 @@ pub struct Exchange {
     pub message_id: String,
     /// The time that went into them.
     pub now_unix_s: u64,
+    /// The token that was fetched for it, or was to hand.
+    pub token: Option<Secret>,
     /// Or why there was none.
     pub answer: Result<Answer, String>,
 }
@@ -98,6 +100,7 @@ impl Exchange {
             request,
             message_id: stamp.message_id.to_owned(),
             now_unix_s: stamp.now_unix_s,
+            token: stamp.token.cloned(),
             answer,
         }
     }

@@ -133,9 +133,12 @@ impl Concurrency {
     }
 
     /// An attempt begins.
-    pub(crate) fn started(&mut self, now: MonoMicros) {
-        let gap_us = micros(self.pace_us / self.limit);
-        self.next_at = self.next_at.max(now).plus(gap_us);
+    pub(crate) fn started(&mut self, now: MonoMicros, max: u32) {
+        // Those that need not begin evenly put off no later one.
+        if self.paced(max) {
+            let gap_us = micros(self.pace_us / self.limit);
+            self.next_at = self.next_at.max(now).plus(gap_us);
+        }
     }
 
     /// Whether attempts begin evenly: once something was lost, until the limit is no limit.
@@ -228,6 +231,10 @@ impl Concurrency {
     fn cut(&mut self, factor: f32, began: MonoMicros, now: MonoMicros) {
         if began < self.cut_at {
             return;
+        }
+        if self.growth != Growth::Additive {
+            // How long its first answers took, long ago, is no pace to begin with.
+            self.pace_us = self.mean_us;
         }
         self.fall(factor);
         self.growth = Growth::Additive;

@@ -1,7 +1,7 @@
 //! A case file: one case, or a list of them. What the author wrote is kept to the letter; only what
 //! is expected is ever rewritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use model::Settings;
@@ -84,6 +84,24 @@ impl Case {
                 .collect()),
             _ => Err("a case has either event, events or response".to_owned()),
         }
+    }
+
+    /// # Errors
+    /// Members that do not go together: one of them would mean nothing.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.response.is_some() {
+            if self.event.is_some() || self.events.is_some() || self.responses.is_some() {
+                return Err(
+                    "a case has either event, events or response: make two of it".to_owned(),
+                );
+            }
+            if self.jobs == Some(0) {
+                return Err("jobs must be at least 1".to_owned());
+            }
+        } else if self.jobs.is_some() {
+            return Err("jobs belongs to a case with response".to_owned());
+        }
+        Ok(())
     }
 
     pub(super) fn responses(&self) -> Result<Vec<StepResponse>, String> {
@@ -192,9 +210,12 @@ impl CaseFileText {
         } else {
             serde_json::from_str(text)
         };
-        cases
-            .map(|cases| Self { cases, single })
-            .map_err(|problem| problem.to_string())
+        let cases: Vec<Case> = cases.map_err(|problem| problem.to_string())?;
+        let mut names = HashSet::new();
+        if let Some(again) = cases.iter().find(|case| !names.insert(&case.name)) {
+            return Err(format!("two cases are named {:?}", again.name));
+        }
+        Ok(Self { cases, single })
     }
 
     pub(super) fn cases(&self) -> &[Case] {

@@ -238,6 +238,37 @@ fn a_case_that_differs_says_how() {
 }
 
 #[test]
+fn members_of_a_case_that_do_not_go_together_are_told() {
+    let told = |case: &str| run_cases(&definition(case))[0].failure.clone();
+    let settings = r#""settings":{"key":"k"}"#;
+    for (members, expected) in [
+        (
+            r#""response":{"status":200},"jobs":1,"result":"delivered""#,
+            None,
+        ),
+        (
+            r#""response":{"status":200},"event":{"type":"track"},"result":"delivered""#,
+            Some("a case has either event, events or response: make two of it"),
+        ),
+        (
+            r#""response":{"status":200},"jobs":0,"result":"delivered""#,
+            Some("jobs must be at least 1"),
+        ),
+        (
+            r#""event":{"type":"track"},"jobs":1,"requests":[]"#,
+            Some("jobs belongs to a case with response"),
+        ),
+    ] {
+        let case = format!(r#"{{"name":"n",{settings},{members}}}"#);
+        assert_eq!(told(&case).as_deref(), expected, "{members}");
+    }
+    let case =
+        format!(r#"{{"name":"n",{settings},"response":{{"status":200}},"result":"delivered"}}"#);
+    let twice = format!("[{case},{case}]");
+    assert_eq!(told(&twice).as_deref(), Some("two cases are named \"n\""));
+}
+
+#[test]
 fn a_definition_without_a_case_has_failed() {
     let none = [("destination.toml", TOML), ("event.vrl", PROGRAM)];
     let none = Definition::load(folder("fixture", &none)).unwrap();

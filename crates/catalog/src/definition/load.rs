@@ -1,11 +1,6 @@
 //! Loads a definition from its folder's files: every error names file and line, and what to do.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
@@ -14,170 +9,21 @@ use toml::Spanned;
 use super::raw::{RawBatch, RawDefinition, RawRequest, RawSetting, RetryExpiry};
 use super::settings::{SettingSpec, SettingType, nearest};
 use super::{
-    BatchLimits, CaseFile, Definition, PartialRule, Payload, RequestSpec, ResponseRule, Sender,
+    BatchLimits, CaseFile, Definition, Folder, PartialRule, Payload, RequestSpec, ResponseRule,
+    Sender,
 };
 use crate::binding::check_host;
 use crate::error::{Error, line_of};
 use crate::events::EVENT_TYPES;
-use crate::limits::{FOLDER_BYTES_MAX, FOLDER_FILES_MAX};
+use crate::limits::BATCH_WAIT_MS_MAX;
 use crate::marks;
 use crate::program::{ProgramCache, Role, Source};
-use crate::request::header_name;
+use crate::request::{check_header_value, check_method, header_name};
 use crate::template::Template;
 
 pub(super) mod auth;
 
 const HOUR_MS: u64 = 3_600_000;
-
-/// A definition's files, from the binary or from a directory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Folder {
-    pub id: String,
-    /// Where it stands, for errors: `destinations/webhook`.
-    pub place: String,
-    /// Text by path within the folder: `cases/track.json`.
-    pub files: BTreeMap<String, String>,
-}
-
-/// A folder of a directory of definitions, or why it cannot be read.
-#[derive(Debug, Clone)]
-pub struct FoundFolder {
-    pub id: String,
-    pub folder: Result<Folder, Error>,
-}
-
-impl Folder {
-    fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let works = |path: &str| path == "destination.toml" || path.ends_with(".vrl");
-        for file in self.files.iter().filter(|(path, _)| works(path)) {
-            file.hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
-    /// Reads a definition's folder: its own files and those of `cases/`.
-    ///
-    /// # Errors
-    /// It cannot be read, or holds a file that is no text.
-    pub fn read(dir: &Path) -> Result<Self, Error> {
-        let name = dir
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let mut folder = Self {
-            id: name.unwrap_or_default(),
-            place: dir.display().to_string(),
-            files: BTreeMap::new(),
-        };
-        folder.read_files(dir, "")?;
-        let cases = dir.join("cases");
-        if cases.is_dir() {
-            folder.read_files(&cases, "cases/")?;
-        }
-        Ok(folder)
-    }
-
-    /// Reads every definition's folder of a directory. One that cannot be read says so in its place:
-    /// the others are none the worse for it.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn find_all(dir: &Path) -> Result<Vec<FoundFolder>, Error> {
-        let unreadable = |problem: std::io::Error| Error::Unreadable {
-            path: dir.to_owned(),
-            problem: problem.to_string(),
-        };
-        let mut found = Vec::new();
-        for entry in fs::read_dir(dir).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let id = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() && !id.starts_with('.') {
-                found.push(FoundFolder {
-                    id: id.into_owned(),
-                    folder: Self::read(&path),
-                });
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether a file is part of a definition. Pictures and editors' droppings are not.
-    pub(crate) fn holds(file: &str) -> bool {
-        !file.starts_with('.')
-            && [".toml", ".vrl", ".json", ".md"]
-                .iter()
-                .any(|ending| file.ends_with(ending))
-    }
-
-    fn read_files(&mut self, dir: &Path, prefix: &str) -> Result<(), Error> {
-        let unreadable = |path: &Path, problem: std::io::Error| Error::Unreadable {
-            path: path.to_owned(),
-            problem: problem.to_string(),
-        };
-        let entries = fs::read_dir(dir).map_err(|problem| unreadable(dir, problem))?;
-        for entry in entries {
-            let path = entry.map_err(|problem| unreadable(dir, problem))?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if !Self::holds(&name) {
-                continue;
-            }
-            let wrong = |problem: String| Error::Definition {
-                place: path.display().to_string(),
-                problem,
-            };
-            // Not a pipe, which would never end; of a link what it leads to.
-            if !path.is_file() {
-                return Err(wrong("is no file".to_owned()));
-            }
-            if self.files.len() >= FOLDER_FILES_MAX {
-                let problem =
-                    format!("is one file more than the {FOLDER_FILES_MAX} of a definition");
-                return Err(wrong(problem));
-            }
-            let room = FOLDER_BYTES_MAX.saturating_sub(self.bytes());
-            let text = read_text(&path, room).map_err(|problem| unreadable(&path, problem))?;
-            let text = text.ok_or_else(|| {
-                let of = FOLDER_BYTES_MAX / (1024 * 1024);
-                wrong(format!(
-                    "is too large: the files of a definition may have {of} MiB in all"
-                ))
-            })?;
-            self.files.insert(format!("{prefix}{name}"), text);
-        }
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.files.values().map(String::len).sum()
-    }
-}
-
-/// A file's text; `None` where it is longer than that.
-fn read_text(path: &Path, bytes_max: usize) -> std::io::Result<Option<String>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    fs::File::open(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    if bytes.len() > bytes_max {
-        return Ok(None);
-    }
-    let text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
-    Ok(Some(without_mark(text)))
-}
-
-/// A text without the byte order mark that some editors put before it.
-#[must_use]
-pub fn without_mark(text: String) -> String {
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    }
-}
 
 impl Definition {
     /// Loads and checks a folder. Its programs are not compiled yet: see [`Definition::compile`].
@@ -293,8 +139,11 @@ impl Loader<'_> {
         if raw.default.is_some() && (raw.required || raw.secret) {
             return wrong("a setting with a default is neither required nor secret");
         }
-        if !raw.choices.is_empty() && raw.kind != SettingType::String {
+        if raw.choices.is_some() && raw.kind != SettingType::String {
             return wrong("choices belong to string settings");
+        }
+        if raw.choices.as_ref().is_some_and(Vec::is_empty) {
+            return wrong("choices = [] leaves nothing to choose: name some, or remove it");
         }
         let spec = SettingSpec {
             name: name.to_owned(),
@@ -302,7 +151,7 @@ impl Loader<'_> {
             required: raw.required,
             secret: raw.secret,
             default: raw.default.clone(),
-            choices: raw.choices.clone(),
+            choices: raw.choices.clone().unwrap_or_default(),
             help: raw.help.trim().to_owned(),
         };
         if let Some(default) = &spec.default
@@ -329,7 +178,8 @@ impl Loader<'_> {
             .auth
             .0
             .iter()
-            .map(|auth| self.auth(auth))
+            .enumerate()
+            .map(|(index, auth)| self.auth(index, auth))
             .collect::<Result<Vec<_>, _>>()?;
         let events = self.events(&raw)?;
         let has_program = raw.payload == Payload::Program && raw.sender != Sender::Blackhole;
@@ -394,6 +244,13 @@ impl Loader<'_> {
         let top = 0..0;
         if raw.name.trim().is_empty() || raw.category.trim().is_empty() {
             return Err(self.error(&top, "name and category must not be empty"));
+        }
+        if [&raw.name, &raw.category, &raw.docs]
+            .iter()
+            .any(|text| text.contains(char::is_control))
+        {
+            let problem = "name, category and docs are one line each, without control characters";
+            return Err(self.error(&top, problem));
         }
         if raw.sender == Sender::Blackhole {
             return Ok(());
@@ -490,14 +347,20 @@ impl Loader<'_> {
             return Ok(RequestSpec::default());
         };
         let (span, raw) = (spanned.span(), spanned.get_ref());
+        let wrong = |problem: String| self.error(&span, problem);
         let template = |text: &String| {
-            Template::parse_request(text, self.settings, self.has_token)
-                .map_err(|problem| self.error(&span, problem))
+            Template::parse_request(text, self.settings, self.has_token).map_err(wrong)
         };
         let mut headers = Vec::new();
         for (name, value) in &raw.headers {
-            let name = header_name(name).map_err(|problem| self.error(&span, problem))?;
-            headers.push((name, template(value)?));
+            let name = header_name(name).map_err(wrong)?;
+            let value = template(value)?;
+            check_header(&name, &value).map_err(wrong)?;
+            headers.push((name, value));
+        }
+        let method = raw.method.as_ref().map(template).transpose()?;
+        if let Some(method) = method.as_ref().and_then(Template::literal) {
+            check_method(method).map_err(wrong)?;
         }
         if let Some(name) = &raw.headers_setting {
             let is_map = |spec: &&SettingSpec| spec.name == *name && spec.kind == SettingType::Map;
@@ -507,7 +370,7 @@ impl Loader<'_> {
             }
         }
         Ok(RequestSpec {
-            method: raw.method.as_ref().map(template).transpose()?,
+            method,
             url: raw.url.as_ref().map(template).transpose()?,
             headers,
             headers_setting: raw.headers_setting.clone(),
@@ -543,6 +406,10 @@ impl Loader<'_> {
         if raw.events_max == 0 || raw.bytes_max == 0 || raw.bytes_max > bytes_max {
             let problem =
                 format!("[batch] events_max must be at least 1, bytes_max 1 to {bytes_max}");
+            return Err(self.error(&spanned.span(), problem));
+        }
+        if raw.wait_ms > BATCH_WAIT_MS_MAX {
+            let problem = format!("[batch] wait_ms must be at most {BATCH_WAIT_MS_MAX}, an hour");
             return Err(self.error(&spanned.span(), problem));
         }
         if let Some(name) = &raw.events_setting {
@@ -649,6 +516,13 @@ impl Loader<'_> {
             })
             .collect()
     }
+}
+
+/// What a header's author wrote of it. What settings add is looked at when they are known.
+fn check_header(name: &str, value: &Template) -> Result<(), String> {
+    value
+        .written()
+        .try_for_each(|text| check_header_value(name, text))
 }
 
 /// Event types as an event's JSON spells them, where nobody put spaces into it.

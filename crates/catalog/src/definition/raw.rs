@@ -69,8 +69,7 @@ pub(super) struct RawSetting {
     #[serde(default)]
     pub(super) secret: bool,
     pub(super) default: Option<serde_json::Value>,
-    #[serde(default)]
-    pub(super) choices: Vec<String>,
+    pub(super) choices: Option<Vec<String>>,
     pub(super) help: String,
 }
 
@@ -82,7 +81,7 @@ pub(super) struct RawAuth {
     pub(super) params: Option<BTreeMap<String, String>>,
     pub(super) optional: Option<bool>,
     #[serde(flatten)]
-    pub(super) keys: BTreeMap<String, String>,
+    pub(super) keys: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Deserialize)]

@@ -186,6 +186,108 @@ fn a_folders_files_are_texts_of_bounded_size() {
 }
 
 #[test]
+fn what_could_never_be_sent_is_refused_at_load() {
+    let oauth = |keys: &str| {
+        let auth = "[auth]\nkind = \"oauth2\"\ngrant = \"client_credentials\"\nclient_id = \"c\"";
+        format!("{HOSTS}{auth}\n{keys}\n")
+    };
+    let header = "[auth]\nkind = \"header\"\nname = \"x-key\"\nvalue = \"v\"\n";
+    for (top, expected) in [
+        (
+            "hosts = [\"\"]\n".to_owned(),
+            expect![[
+                r#"destinations/test/destination.toml:3: hosts: "" is no host: write api.example.com, *.example.com for those below it, or api.example.com:8443"#
+            ]],
+        ),
+        (
+            oauth("token_url = \"file:///etc/passwd\""),
+            expect![
+                "destinations/test/destination.toml:5: the url must begin with https:// or http://, not file:"
+            ],
+        ),
+        (
+            oauth("token_url = \"login\""),
+            expect![
+                "destinations/test/destination.toml:5: the url is none: relative URL without a base"
+            ],
+        ),
+        (
+            oauth("token_url = \"https://a.example.com/\"\nclient_secret = 5"),
+            expect![
+                "destinations/test/destination.toml:5: [auth] client_secret must be text, in quotes"
+            ],
+        ),
+        (
+            oauth("token_url = \"https://a.example.com/\"\nretries = 5"),
+            expect![[
+                r#"destinations/test/destination.toml:5: [auth] kind = "oauth2" has no retries"#
+            ]],
+        ),
+        (
+            format!("{HOSTS}{header}prefix = \"a\\r\\nb\"\n"),
+            expect![
+                "destinations/test/destination.toml:5: header prefix has a line break or control character in it"
+            ],
+        ),
+        (
+            format!("{HOSTS}[request]\nheaders = {{ x-a = \"a\\r\\nb: c\" }}\n"),
+            expect![
+                "destinations/test/destination.toml:4: header x-a has a line break or control character in it"
+            ],
+        ),
+        (
+            format!("{HOSTS}[request]\nmethod = \"GE T\"\n"),
+            expect![[
+                r#"destinations/test/destination.toml:4: "GE T" is no method: use GET, POST, PUT, PATCH, DELETE or HEAD"#
+            ]],
+        ),
+        (
+            format!("{HOSTS}[settings.x]\ntype = \"string\"\nhelp = \"h\"\nchoices = []\n"),
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: choices = [] leaves nothing to choose: name some, or remove it"
+            ],
+        ),
+        (
+            format!("{HOSTS}docs = \"a\\u001b[31mb\"\n"),
+            expect![
+                "destinations/test/destination.toml:1: name, category and docs are one line each, without control characters"
+            ],
+        ),
+        (
+            "payload = \"event\"\n[request]\nurl = \"https://a.example.com\"\n\
+             [batch]\nevents_max = 2\nbytes_max = 9\nwait_ms = 3600001\n"
+                .to_owned(),
+            expect![
+                "destinations/test/destination.toml:6: [batch] wait_ms must be at most 3600000, an hour"
+            ],
+        ),
+    ] {
+        check(&top, "null", expected);
+    }
+}
+
+#[test]
+fn a_mistake_in_an_auth_is_told_where_it_stands() {
+    let settings =
+        "[settings.x]\ntype = \"string\"\nhelp = \"h\"\nchoices = [\"bearer\", \"header\"]\n";
+    let good = "[[auth]]\nkind = \"header\"\nname = \"a\"\nvalue = \"b\"\n";
+    let bad = "[[auth]]\nkind = 'header'\nname = \"bad name\"\nvalue = \"b\"\n";
+    check(
+        &format!("{HOSTS}{settings}{good}{bad}"),
+        "null",
+        expect![[r#"destinations/test/destination.toml:13: "bad name" is no header name"#]],
+    );
+    let session = "[auth]\nkind = \"session\"\n[auth.login]\nurl = \"https://a.example.com/\"\n";
+    check(
+        &format!("{HOSTS}{session}token = '.boddy.token'\n"),
+        "null",
+        expect![
+            "destinations/test/destination.toml:8: .boddy is nothing that this program sees: there are .status, .headers, .body; did you mean .body?"
+        ],
+    );
+}
+
+#[test]
 fn keys_about_steps_need_steps() {
     let expected = "destinations/test/destination.toml:4: steps_accept and cache_when are about answers to \
                     earlier steps: name two programs or more in steps";

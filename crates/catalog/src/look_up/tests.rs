@@ -64,7 +64,7 @@ fn number_and_bytes_are_bounded_and_the_oldest_goes_first() {
     }
     assert_eq!(look_ups.kept.len(), LOOK_UPS_MAX);
     assert!(look_ups.get(&key(4), now).is_none() && look_ups.get(&key(5), now).is_some());
-    let large = LOOK_UPS_BYTES_MAX / 8;
+    let large = LOOK_UP_BYTES_MAX;
     for index in 2_000..2_020 {
         look_ups.put(key(index), &answer(large), at(index));
     }

@@ -216,6 +216,37 @@ fn mistakes_are_told() {
     );
 }
 
+#[test]
+fn what_few_bytes_of_an_event_make_many_of_is_bounded() {
+    let list = vec!["1"; 4_500].join(",");
+    let members = format!(r#"{{"{}":[{list}]}}"#, "k".repeat(12_000));
+    for (encoding, expected) in [
+        (
+            "form",
+            expect!["refused: a form body is longer than its limit of 8388608 bytes"],
+        ),
+        (
+            "multipart",
+            expect!["refused: a multipart body is longer than its limit of 8388608 bytes"],
+        ),
+    ] {
+        check(
+            &format!(
+                r#"{{"url":"https://api.example.com/","body":{members},"encoding":"{encoding}"}}"#
+            ),
+            expected,
+        );
+    }
+    check(
+        &format!(r#"{{"url":"https://api.example.com/","query":{members}}}"#),
+        expect!["refused: query is longer than its limit of 8192 bytes"],
+    );
+    check(
+        r#"{"url":"https://api.example.com/","query":"a=b"}"#,
+        expect!["refused: query must be an object, not string"],
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_stays_one_path_segment(text in "\\PC{0,40}") {

@@ -19,7 +19,7 @@ use crate::encode;
 use crate::finish::FinalRequest;
 use crate::marks;
 use crate::options::SenderOptions;
-use crate::request::{Body, RequestPlan, check_header_value, strict_url};
+use crate::request::{Body, RequestPlan, check_header_value, http_url};
 use crate::template::Template;
 
 /// Everything that one request for a token needs, secrets in place.
@@ -82,16 +82,16 @@ impl TokenGrant {
             problem,
         };
         let mut grant = made.map_err(problem)?;
-        let url = strict_url(&binding.reveal_lead(&grant.url));
-        url.map_err(|wrong| problem(format!("the token's {wrong}")))?;
+        http_url(&binding.reveal_lead(&grant.url))
+            .map_err(|wrong| problem(wrong.replacen("the url", "the token's url", 1)))?;
         for (name, value) in &grant.headers {
             check_header_value(name, value).map_err(problem)?;
         }
-        grant.id = grant.identity(binding);
+        grant.id = grant.identity(spec, binding);
         Ok(Some(grant))
     }
 
-    fn identity(&self, binding: &Binding) -> GrantId {
+    fn identity(&self, spec: &TokenSpec, binding: &Binding) -> GrantId {
         let mut context = digest::Context::new(&digest::SHA256);
         let mut feed = |text: &str| {
             // With its length, so that no two lists of texts are one.
@@ -111,7 +111,15 @@ impl TokenGrant {
                 feed(value);
             }),
             GrantBody::Json(text) => feed(text),
-            GrantBody::Google(account) => account.feed(feed),
+            GrantBody::Google(account) => account.feed(&mut feed),
+        }
+        // Of two log-ins with one answer, each may look for its token elsewhere in it.
+        if let Grant::Session {
+            token, expires_s, ..
+        } = &spec.grant
+        {
+            feed(token.text());
+            feed(&expires_s.to_string());
         }
         let mut id = [0; 32];
         id.copy_from_slice(context.finish().as_ref());

@@ -348,6 +348,16 @@ fn the_same_settings_are_the_same_grant() {
 }
 
 #[test]
+fn log_ins_that_look_elsewhere_for_their_token_share_none() {
+    let grant = |auth: &str| transformer(auth, all_set()).grant().unwrap();
+    assert_eq!(grant(LOGIN), grant(LOGIN));
+    let elsewhere = LOGIN.replace(".body.auth.token", ".body.auth.other");
+    assert_ne!(grant(LOGIN), grant(&elsewhere));
+    let shorter = LOGIN.replace("expires_s = 60", "expires_s = 30");
+    assert_ne!(grant(LOGIN), grant(&shorter));
+}
+
+#[test]
 fn a_refusal_shows_no_secret_that_a_header_or_a_token_holds() {
     let transformer = transformer(CLIENT, all_set());
     let sent = transformer.token_request(None, 0).unwrap().request;

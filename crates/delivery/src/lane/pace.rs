@@ -4,6 +4,8 @@
 
 use model::MonoMicros;
 
+use crate::clock::Stopwatch;
+
 /// A program that takes this long for one event is slow: most take a hundredth of it.
 const SLOW_US: u64 = 2_000;
 /// So many times as long as it worked a slow lane rests: it takes a tenth of the thread.
@@ -11,10 +13,11 @@ const REST: u64 = 9;
 /// The weight of what was measured last, against that of all before.
 const WEIGHT: u64 = 4;
 
-/// How long programs took for an event.
+/// How long programs took for the events of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Took {
-    pub(crate) each_us: u64,
+    pub(crate) worked_us: u64,
+    pub(crate) events: usize,
     /// By the thread's own time, which does not run while others have the CPU; else by the wall clock,
     /// which is cheaper to read.
     pub(crate) by_thread: bool,
@@ -22,8 +25,22 @@ pub(crate) struct Took {
 
 impl Took {
     pub(crate) fn is_slow(self) -> bool {
-        self.each_us >= SLOW_US
+        self.each_us() >= SLOW_US
     }
+
+    fn each_us(self) -> u64 {
+        self.worked_us / u64::try_from(self.events.max(1)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Runs one of an attempt's later programs, and adds its time to theirs.
+pub(crate) fn timed<T>(took: &mut Option<Took>, run: impl FnOnce() -> T) -> T {
+    let watch = took.map(|took| Stopwatch::start(took.by_thread));
+    let out = run();
+    if let (Some(took), Some(watch)) = (took, watch) {
+        took.worked_us += watch.us();
+    }
+    out
 }
 
 /// How long a slow lane rests that worked so long.
@@ -62,7 +79,7 @@ impl Pace {
     pub(crate) fn took(&mut self, took: Took) {
         self.suspect = took.is_slow();
         if took.by_thread || !self.suspect {
-            self.each_us = (self.each_us * (WEIGHT - 1) + took.each_us) / WEIGHT;
+            self.each_us = (self.each_us * (WEIGHT - 1) + took.each_us()) / WEIGHT;
         }
     }
 }
@@ -73,14 +90,16 @@ mod tests {
 
     fn wall(each_us: u64) -> Took {
         Took {
-            each_us,
+            worked_us: each_us * 3,
+            events: 3,
             by_thread: false,
         }
     }
 
     fn thread(each_us: u64) -> Took {
         Took {
-            each_us,
+            worked_us: each_us,
+            events: 1,
             by_thread: true,
         }
     }
@@ -94,6 +113,26 @@ mod tests {
             pace.took(thread(30));
             assert_eq!((pace.is_suspect(), pace.turn()), (false, None));
         }
+    }
+
+    #[test]
+    fn later_programs_count_too() {
+        for by_thread in [false, true] {
+            let mut took = Some(Took {
+                worked_us: 500,
+                events: 1,
+                by_thread,
+            });
+            let value = timed(&mut took, || {
+                let watch = Stopwatch::start(by_thread);
+                while watch.us() < SLOW_US {}
+                7
+            });
+            assert_eq!(value, 7);
+            assert!(took.unwrap().worked_us >= 500 + SLOW_US, "{took:?}");
+            assert!(took.unwrap().is_slow());
+        }
+        assert_eq!(timed(&mut None, || 7), 7);
     }
 
     #[test]

@@ -41,6 +41,10 @@ fn a_token_that_cannot_be_renewed_is_used_while_it_lives() {
     assert_eq!((kept.value.reveal(), kept.dies_at), ("t", old.dies_at));
     // Not asked for at every attempt of the last minute.
     assert_eq!(kept.renew_at, due + RENEW_AGAIN);
+    // Nor used when it has died before that.
+    let late = now + secs(3_595);
+    let kept = outcome(Err(failed()), Some(kept), late).ok().unwrap();
+    assert_eq!(kept.renew_at, old.dies_at);
     let none = outcome(Err(failed()), Some(kept), now + secs(3_600))
         .err()
         .unwrap();

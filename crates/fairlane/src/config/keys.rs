@@ -4,6 +4,7 @@ use Kind::{
     Address, Boolean, Bytes, Choice, Code, Count, Duration, Networks, Path, Rate, Secret, Table,
     Text, Texts,
 };
+use catalog::limits::BATCH_WAIT_MS_MAX;
 
 /// One key of one section.
 #[derive(Clone, Copy, Debug)]
@@ -320,7 +321,7 @@ const POLICY: &[Key] = &[
         "Events of one request, where the definition batches; at most what it says."),
     policy("batch_bytes_max", Bytes { min: 1, max: GIB }, none("what the definition says"),
         "Bytes of one request's entries, where the definition batches; at most what it says."),
-    policy("batch_wait", Duration { min_ms: 0, max_ms: 60 * MINUTE },
+    policy("batch_wait", Duration { min_ms: 0, max_ms: BATCH_WAIT_MS_MAX },
         none("what the definition says"),
         "The longest that an event waits for company, where the definition batches."),
     policy("retry_expiry", Duration { min_ms: SECOND, max_ms: 365 * DAY },

@@ -64,7 +64,7 @@ fn paced(concurrency: &mut Concurrency, seconds: u64, capacity: u32) -> Vec<u32>
             let (mut taken, ends) = (0, MonoMicros(at * second));
             while now < ends {
                 let began = now.max(concurrency.free_at(64));
-                concurrency.started(began);
+                concurrency.started(began, 64);
                 now = began.plus(10_000);
                 if taken < capacity {
                     taken += 1;
@@ -76,6 +76,28 @@ fn paced(concurrency: &mut Concurrency, seconds: u64, capacity: u32) -> Vec<u32>
             taken
         })
         .collect()
+}
+
+/// Its first answers took long, all others are quick, and then one is too much: what had begun without
+/// a pace is no debt.
+#[test]
+fn a_first_loss_stops_nobody() {
+    let mut concurrency = Concurrency::new(4);
+    let mut now = MonoMicros(1);
+    for event in 0..9_000 {
+        concurrency.started(now, 64);
+        let latency_us = if event < 4 { 8_000_000 } else { 1_000 };
+        let began = now;
+        now = now.plus(latency_us);
+        concurrency.succeeded(began, latency_us, true, now, 64);
+    }
+    concurrency.overloaded(now, now);
+    let waits_us = concurrency.free_at(64).since(now);
+    assert!(waits_us <= 1_000, "{waits_us} us");
+    // From now on they begin evenly, some thousand a second.
+    concurrency.started(now, 64);
+    let gap_us = concurrency.free_at(64).since(now);
+    assert!((1..=1_000).contains(&gap_us), "{gap_us} us");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Lane {
         };
         self.in_flight += 1;
         self.used_at = now;
-        self.concurrency.started(now);
+        self.concurrency.started(now, self.policy.concurrency_max);
         self.fresh_in_a_row = match pick {
             Pick::Fresh => self.fresh_in_a_row.saturating_add(1),
             _ => 0,

@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::Loader;
+use super::{Loader, check_header};
 use crate::definition::raw::{RawAuth, RawLogin};
 use crate::definition::{AuthSpec, Grant, LoginBody, OAuth1Spec, SigV4Spec, TokenPlace, TokenSpec};
 use crate::error::Error;
 use crate::program::Role;
-use crate::request::{check_method, header_name};
+use crate::request::{check_header_value, check_method, header_name, http_url};
 use crate::signature::HmacHash;
 use crate::template::Template;
 
@@ -79,8 +81,12 @@ pub(super) fn has_token(all: &[RawAuth]) -> bool {
 
 impl Loader<'_> {
     /// `None` for kind "none".
-    pub(super) fn auth(&self, raw: &RawAuth) -> Result<Option<AuthSpec>, Error> {
-        let keys = Keys::of(self, raw);
+    pub(super) fn auth(&self, index: usize, raw: &RawAuth) -> Result<Option<AuthSpec>, Error> {
+        let keys = Keys {
+            loader: self,
+            raw,
+            index,
+        };
         keys.check()?;
         Ok(Some(match raw.kind.as_str() {
             "bearer" => AuthSpec::Bearer {
@@ -93,7 +99,7 @@ impl Loader<'_> {
             "header" => AuthSpec::Header {
                 name: keys.header("name")?,
                 value: keys.template("value")?,
-                prefix: keys.text("prefix"),
+                prefix: keys.prefix("")?,
                 base64: keys.is_base64()?,
             },
             "query" => AuthSpec::Query {
@@ -110,7 +116,7 @@ impl Loader<'_> {
             "hmac_sha256_hex" => AuthSpec::HmacSha256Hex {
                 header: keys.header("header")?,
                 secret: keys.template("secret")?,
-                prefix: keys.text("prefix"),
+                prefix: keys.prefix("")?,
             },
             "aws_sigv4" => AuthSpec::AwsSigV4(SigV4Spec {
                 access_key_id: keys.template("access_key_id")?,
@@ -147,16 +153,33 @@ impl Loader<'_> {
     /// # Errors
     /// There is more than one token: `{{auth.token}}` must say which it means.
     pub(super) fn check_tokens(&self, all: &[RawAuth]) -> Result<(), Error> {
-        let mut tokens = all
-            .iter()
-            .filter(|auth| TOKEN_KINDS.contains(&auth.kind.as_str()));
-        match (tokens.next(), tokens.next()) {
-            (Some(_), Some(second)) => Err(Keys::of(self, second).error(format!(
-                "a definition has at most one [[auth]] of {}",
-                TOKEN_KINDS.join(", ")
-            ))),
-            _ => Ok(()),
-        }
+        let fetched = |raw: &RawAuth| TOKEN_KINDS.contains(&raw.kind.as_str());
+        let mut tokens = all.iter().enumerate().filter(|(_, raw)| fetched(raw));
+        let Some((index, _)) = tokens.nth(1) else {
+            return Ok(());
+        };
+        let problem = format!(
+            "a definition has at most one [[auth]] of {}",
+            TOKEN_KINDS.join(", ")
+        );
+        Err(self.error(&self.auth_span(index, &["kind"]), problem))
+    }
+
+    /// Where a value of the `index`th auth stands. Reads the file again, as serde gives no span inside a
+    /// table that may be one of several.
+    fn auth_span(&self, index: usize, path: &[&str]) -> Range<usize> {
+        let found = DeTable::parse(self.text).ok().and_then(|file| {
+            let auth = file.get_ref().get("auth")?;
+            let mut at = match auth.get_ref() {
+                DeValue::Array(all) => all.get(index)?,
+                _ => auth,
+            };
+            for name in path {
+                at = at.get_ref().get(*name)?;
+            }
+            Some(at.span())
+        });
+        found.unwrap_or_default()
     }
 }
 
@@ -164,22 +187,14 @@ impl Loader<'_> {
 struct Keys<'a> {
     loader: &'a Loader<'a>,
     raw: &'a RawAuth,
-    span: Range<usize>,
+    /// Of several, which.
+    index: usize,
 }
 
-impl<'a> Keys<'a> {
-    fn of(loader: &'a Loader<'a>, raw: &'a RawAuth) -> Self {
-        // serde gives no span inside a table that may be one of several: find the line by its kind.
-        let at = loader.text.find(&format!("\"{}\"", raw.kind)).unwrap_or(0);
-        Self {
-            loader,
-            raw,
-            span: at..at,
-        }
-    }
-
+impl Keys<'_> {
     fn error(&self, problem: String) -> Error {
-        self.loader.error(&self.span, problem)
+        let span = self.loader.auth_span(self.index, &["kind"]);
+        self.loader.error(&span, problem)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -201,6 +216,9 @@ impl<'a> Keys<'a> {
         if let Some(key) = keys.find(|key| !needed.contains(key) && !optional.contains(key)) {
             return Err(self.error(format!("[auth] kind = \"{kind}\" has no {key}")));
         }
+        if let Some((key, _)) = self.raw.keys.iter().find(|(_, value)| !value.is_str()) {
+            return Err(self.error(format!("[auth] {key} must be text, in quotes")));
+        }
         match needed.iter().find(|key| !given(key)) {
             Some(key) => Err(self.error(format!("[auth] kind = \"{kind}\" needs {key}"))),
             None => Ok(()),
@@ -208,7 +226,7 @@ impl<'a> Keys<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.raw.keys.get(key).map(String::as_str)
+        self.raw.keys.get(key).and_then(toml::Value::as_str)
     }
 
     fn is_base64(&self) -> Result<bool, Error> {
@@ -238,7 +256,7 @@ impl<'a> Keys<'a> {
     }
 
     fn parse(&self, text: &str) -> Result<Template, Error> {
-        self.loader.template(&self.span, text)
+        Template::parse(text, self.loader.settings).map_err(|problem| self.error(problem))
     }
 
     fn template(&self, key: &str) -> Result<Template, Error> {
@@ -251,6 +269,22 @@ impl<'a> Keys<'a> {
 
     fn header(&self, key: &str) -> Result<String, Error> {
         header_name(self.get(key).unwrap_or_default()).map_err(|problem| self.error(problem))
+    }
+
+    /// What stands in a header before its value.
+    fn prefix(&self, default: &str) -> Result<String, Error> {
+        let prefix = self.get("prefix").unwrap_or(default);
+        check_header_value("prefix", prefix).map_err(|problem| self.error(problem))?;
+        Ok(prefix.to_owned())
+    }
+
+    /// Where a token is asked for. What settings add is looked at when they are known.
+    fn url(&self, text: &str) -> Result<Template, Error> {
+        let url = self.parse(text)?;
+        if let Some(text) = url.literal() {
+            http_url(text).map_err(|problem| self.error(problem))?;
+        }
+        Ok(url)
     }
 
     /// An auth whose token `grant` fetches.
@@ -270,7 +304,7 @@ impl<'a> Keys<'a> {
                     Some(_) => self.header("header")?,
                     None => "authorization".to_owned(),
                 },
-                prefix: self.get("prefix").unwrap_or(prefix).to_owned(),
+                prefix: self.prefix(prefix)?,
             },
         };
         Ok(AuthSpec::Token(Box::new(TokenSpec {
@@ -304,7 +338,7 @@ impl<'a> Keys<'a> {
             }
         };
         Ok(Grant::OAuth2 {
-            token_url: self.template("token_url")?,
+            token_url: self.url(self.get("token_url").unwrap_or_default())?,
             client_id: self.template("client_id")?,
             client_secret: self.optional("client_secret")?,
             refresh_token: self.optional("refresh_token")?,
@@ -323,12 +357,15 @@ impl<'a> Keys<'a> {
         let mut headers = Vec::new();
         for (name, value) in &login.headers {
             let name = header_name(name).map_err(|problem| self.error(problem))?;
-            headers.push((name, self.parse(value)?));
+            let value = self.parse(value)?;
+            check_header(&name, &value).map_err(|problem| self.error(problem))?;
+            headers.push((name, value));
         }
-        let token = toml::Spanned::new(self.span.clone(), login.token.clone());
+        let place = self.loader.auth_span(self.index, &["login", "token"]);
+        let token = Spanned::new(place, login.token.clone());
         Ok(Grant::Session {
             method: method.to_owned(),
-            url: self.parse(&login.url)?,
+            url: self.url(&login.url)?,
             headers,
             body: self.login_body(login)?,
             token: self.loader.inline(&token, Role::Token),

@@ -58,6 +58,25 @@ fn an_answer_that_the_definition_does_not_want_kept_is_not() {
 }
 
 #[test]
+fn an_answer_that_is_cut_off_leads_to_no_write() {
+    let receiver = Receiver::start(|_, _| {
+        let pad = "x".repeat(World::options().response_bytes_max);
+        Reply::Text(200, json!({"id": 7, "pad": pad}).to_string())
+    });
+    let mut world = World::new();
+    world.connect("large", "look_up", json!({"url": receiver.url()}));
+    let delivery = world.start();
+    world.append(0..1);
+    let lane = world.settle(&delivery, "large");
+    assert_eq!(lane.counts.rejected, 1);
+    let told = "the answer that the next step needs has more than 262144 bytes";
+    assert_eq!(lane.last_error.as_deref(), Some(told));
+    assert!(receiver.got().iter().all(is_look_up));
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+#[test]
 fn an_answer_is_forgotten_when_the_write_fails() {
     let receiver = receiver(r#"{"id": 7}"#, &[200, 500]);
     assert_eq!(deliver(&receiver, &["a", "a", "a"]), (2, 4));

@@ -1,9 +1,10 @@
 //! How jobs end, whatever the receiver does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use eventlog::RecordFlags;
-use model::{FilterReason, HoldReason, LaneState};
+use model::{FilterReason, HoldReason, LaneState, Policy};
 use serde_json::json;
 
 use super::world::{Receiver, Reply, World, wait_for};
@@ -154,6 +155,56 @@ fn batches_hold_many_events_and_are_split_when_refused() {
         "{} requests",
         receiver.got().len()
     );
+    world.check_balance(&delivery);
+    world.shutdown(delivery);
+}
+
+/// The first group of the batch takes all its time: of the others nothing is sent, and they come again.
+#[test]
+fn groups_for_which_no_time_is_left_are_not_half_sent() {
+    let mut world = World::new();
+    let receiver = Receiver::start(|got, _| match got.body[0]["userId"] == "a" {
+        true => Reply::Hang,
+        false => Reply::Status(200),
+    });
+    let connection = world.connect("batchy", "batchy", json!({"url": receiver.url()}));
+    connection.policy = Arc::new(Policy {
+        attempt_timeout_ms: Some(1_000),
+        ..Policy::default()
+    });
+    let delivery = world.start();
+    world.block_on(delivery.hold("batchy")).unwrap();
+    for (event, user) in ["a", "b", "c"].into_iter().enumerate() {
+        world.append_with(event..event + 1, json!({"userId": user}), RecordFlags::NONE);
+    }
+    world.block_on(delivery.resume("batchy")).unwrap();
+    world.wait(&delivery, "batchy", |lane| lane.counts.delivered == 2);
+    let sent = receiver.got();
+    let of = |user: &str| {
+        sent.iter()
+            .filter(|got| got.body[0]["userId"] == user)
+            .count()
+    };
+    assert_eq!((of("b"), of("c")), (1, 1));
+    world.shutdown(delivery);
+}
+
+#[test]
+fn what_a_service_does_not_want_keeps_no_other_request_from_it() {
+    let mut world = World::new();
+    let receiver = Receiver::start(|got, before| {
+        let unwanted = got.body["n"] == 1 || before > 2;
+        Reply::Status(if unwanted { 409 } else { 200 })
+    });
+    world.connect("pair", "pair", json!({"url": receiver.url()}));
+    let delivery = world.start();
+    for (event, delivered, filtered) in [(0, 1, 0), (1, 1, 1)] {
+        world.append(event..event + 1);
+        let counts = world.settle(&delivery, "pair").counts;
+        let unwanted: u64 = counts.filtered.iter().sum();
+        assert_eq!((counts.delivered, unwanted), (delivered, filtered));
+        assert_eq!(receiver.got().len(), 2 * (event + 1));
+    }
     world.check_balance(&delivery);
     world.shutdown(delivery);
 }

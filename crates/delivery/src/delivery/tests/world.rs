@@ -104,6 +104,22 @@ required = true
 help = "Where to."
 "#;
 
+/// Its program asks for two requests an event, of which the service may not want the first.
+const PAIR: &str = r#"
+name = "Pair"
+category = "testing"
+docs = "https://example.com"
+[settings.url]
+type = "url"
+required = true
+help = "Where to."
+[request]
+url = "{{settings.url}}"
+[[response]]
+status = 409
+result = "filtered"
+"#;
+
 const HOLE: &str = r#"
 name = "Hole"
 category = "testing"
@@ -262,6 +278,7 @@ impl World {
             ("batchy", BATCHY),
             ("oauth", OAUTH),
             ("look_up", LOOK_UP),
+            ("pair", PAIR),
             ("hole", HOLE),
         ] {
             let folder = dir.path().join("catalog").join(id);
@@ -269,8 +286,11 @@ impl World {
             std::fs::write(folder.join("destination.toml"), text).unwrap();
         }
         let batchy = dir.path().join("catalog/batchy");
-        std::fs::write(batchy.join("event.vrl"), "{\"entry\": .event}").unwrap();
+        let entry = r#"{"entry": .event, "group": string(.event.userId) ?? null}"#;
+        std::fs::write(batchy.join("event.vrl"), entry).unwrap();
         std::fs::write(batchy.join("batch.vrl"), "{\"body\": .entries}").unwrap();
+        let pair = r#"{"requests": [{"body": {"n": 1}}, {"body": {"n": 2}}]}"#;
+        std::fs::write(dir.path().join("catalog/pair/event.vrl"), pair).unwrap();
         let look_up = dir.path().join("catalog/look_up");
         let look = r#"{"method": "GET", "url": .settings.url, "query": {"u": .event.userId}, "cache_s": 300}"#;
         let write = r#"{"url": .settings.url, "body": {"id": .responses[0].body.id}}"#;

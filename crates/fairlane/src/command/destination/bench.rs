@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use catalog::play::{NOW_UNIX_S, TOKEN};
 use catalog::{Definition, Origin, Planned, Stamp, Transformer, event_cases};
 use model::Secret;
 use serde_json::json;
@@ -13,9 +14,6 @@ use serde_json::json;
 use super::{catalog, check_settings, find, transformer};
 use crate::cli::BenchDestinationsArgs;
 use crate::table;
-
-/// What a token would be, where one had to be fetched.
-const TOKEN: &str = "tok";
 
 /// One definition's events: median microseconds of each, ascending.
 struct Cost {
@@ -143,7 +141,7 @@ fn measure_event(transformer: &mut Transformer, event: &Bytes, rounds: u32) -> O
     let token = Secret::new(TOKEN);
     let stamp = Stamp {
         message_id: "m",
-        now_unix_s: 1_700_000_000,
+        now_unix_s: NOW_UNIX_S,
         token: Some(&token),
     };
     let mut times = Vec::new();

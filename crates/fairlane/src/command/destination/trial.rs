@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use catalog::play::TOKEN;
 use catalog::struck::{STRUCK_OUT, Strike, strike_settings};
 use catalog::{Definition, FinalRequest, Stamp, StepResponse, Transformer};
 use delivery::trial::{Answer, Exchange, Trial, Tried};
@@ -15,9 +16,6 @@ use serde_json::Value;
 
 use super::{check_settings, find, read, transformer};
 use crate::cli::TrialArgs;
-
-/// What stands for a token that was fetched.
-const TOKEN: &str = "tok";
 
 pub struct Bench {
     pub definition: Arc<Definition>,
@@ -102,6 +100,9 @@ impl Struck {
             .collect();
         for (exchange, request) in tried.exchanges.iter().zip(&mut requests) {
             strike.learn(&exchange.request, request);
+            if let Some(token) = &exchange.token {
+                strike.add_secret(token, TOKEN);
+            }
             strike_headers(&exchange.request, request);
         }
         let answers = tried.exchanges.into_iter().map(|exchange| {

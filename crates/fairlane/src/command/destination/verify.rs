@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use catalog::compare::{Difference, differences};
+use catalog::play::{NOW_UNIX_S, TOKEN};
 use catalog::{Definition, Refused, Transformer, compact, play_line_at};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -237,7 +238,7 @@ fn settings_of(
     {
         settings
             .entry(token.to_owned())
-            .or_insert_with(|| json!("tok"));
+            .or_insert_with(|| json!(TOKEN));
     }
     settings.into()
 }
@@ -282,7 +283,7 @@ impl Score {
     fn play(&mut self, transformer: &mut Transformer, case: &FactCase, event: &RawValue) {
         let name = format!("{} ({})", case.name, case.via);
         let line = compact(event.get());
-        let now_unix_s = attempted_at(&line).unwrap_or(catalog::play::NOW_UNIX_S);
+        let now_unix_s = attempted_at(&line).unwrap_or(NOW_UNIX_S);
         let outcome = play_line_at(transformer, line.as_bytes(), &[], now_unix_s);
         let why = match outcome.refused {
             None => String::new(),
