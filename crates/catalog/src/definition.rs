@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::events::EVENT_TYPES;
-use crate::program::{Program, ProgramCache, Source};
+use crate::program::{Compiled, Program, ProgramCache, Role, Source};
 use crate::status::StatusSet;
 use crate::template::Template;
 
@@ -275,6 +275,30 @@ impl Definition {
             .try_for_each(|source| self.program(source).map(|_| ()))
     }
 
+    /// Whether a transformer with these filters and this transform is made without compiling anything.
+    pub fn has_compiled<'a>(
+        &self,
+        filters: impl IntoIterator<Item = &'a str>,
+        transform: Option<&'a str>,
+    ) -> bool {
+        self.programs().all(Source::is_compiled)
+            && self.cache.has_all(of_connection(filters, transform))
+    }
+
+    /// Compiles all that a transformer with these filters and this transform needs, on any thread: it may
+    /// take a second.
+    ///
+    /// # Errors
+    /// The first program that does not compile.
+    pub fn compile_with<'a>(
+        &self,
+        filters: impl IntoIterator<Item = &'a str>,
+        transform: Option<&'a str>,
+    ) -> Result<Compiled, Error> {
+        self.compile()?;
+        self.cache.compile_all(of_connection(filters, transform))
+    }
+
     /// Of all its programs: about what compiling them costs.
     #[must_use]
     pub fn program_bytes(&self) -> usize {
@@ -329,6 +353,15 @@ impl Definition {
             None => EVENT_TYPES.contains(&event_type),
         }
     }
+}
+
+/// What a connection brings itself.
+fn of_connection<'a>(
+    filters: impl IntoIterator<Item = &'a str>,
+    transform: Option<&'a str>,
+) -> impl Iterator<Item = (Role, &'a str)> {
+    let filters = filters.into_iter().map(|text| (Role::Filter, text));
+    filters.chain(transform.map(|text| (Role::Transform, text)))
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub use options::SenderOptions;
 pub use order_key::OrderKey;
 pub use origin::Origin;
 pub use play::{Outcome, Refused, parse_answers, play, play_line, play_line_at};
-pub use program::{check_filter, check_ordering_key, check_transform, thread_time, vet};
+pub use program::{Compiled, check_filter, check_ordering_key, check_transform, thread_time, vet};
 pub use request::{Body, RequestPlan};
 pub use token::{GrantId, Token, TokenAnswer, TokenRefused, TokenRequest};
 pub use transformer::{Entry, Planned, StepResponse, StepState, Transformer};

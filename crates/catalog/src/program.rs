@@ -124,6 +124,11 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
+    /// Whether it needs no compiling any more.
+    pub(crate) fn is_compiled(&self) -> bool {
+        self.compiled.get().is_some()
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -169,12 +174,40 @@ pub(crate) struct ProgramCache {
     programs: Mutex<HashMap<(Role, String), Weak<Program>>>,
 }
 
+/// Programs of connections that stay compiled as long as this is kept.
+#[derive(Debug)]
+pub struct Compiled {
+    _programs: Vec<Arc<Program>>,
+}
+
 impl ProgramCache {
+    fn get(&self, role: Role, text: &str) -> Option<Arc<Program>> {
+        let key = (role, text.to_owned());
+        self.lock().get(&key).and_then(Weak::upgrade)
+    }
+
+    /// Whether these need no compiling.
+    pub(crate) fn has_all<'a>(&self, all: impl IntoIterator<Item = (Role, &'a str)>) -> bool {
+        let mut all = all.into_iter();
+        all.all(|(role, text)| self.get(role, text).is_some())
+    }
+
+    /// # Errors
+    /// The first that does not compile.
+    pub(crate) fn compile_all<'a>(
+        &self,
+        all: impl IntoIterator<Item = (Role, &'a str)>,
+    ) -> Result<Compiled, Error> {
+        let programs = all.into_iter().map(|(role, text)| self.program(role, text));
+        Ok(Compiled {
+            _programs: programs.collect::<Result<_, _>>()?,
+        })
+    }
+
     /// # Errors
     /// It does not compile.
     pub(crate) fn program(&self, role: Role, text: &str) -> Result<Arc<Program>, Error> {
-        let key = (role, text.to_owned());
-        if let Some(program) = self.lock().get(&key).and_then(Weak::upgrade) {
+        if let Some(program) = self.get(role, text) {
             return Ok(program);
         }
         // Not under the lock: compiling takes milliseconds. Two may compile the same text; either
@@ -182,7 +215,7 @@ impl ProgramCache {
         let program = Arc::new(compile(text, role, &[]).map_err(|fault| fault.of(role))?);
         let mut programs = self.lock();
         programs.retain(|_, program| program.strong_count() > 0);
-        programs.insert(key, Arc::downgrade(&program));
+        programs.insert((role, text.to_owned()), Arc::downgrade(&program));
         Ok(program)
     }
 

@@ -231,6 +231,11 @@ impl Lane {
         ));
     }
 
+    /// Whether there is a transformer, or one is made quickly.
+    pub(crate) fn is_compiled(&self) -> bool {
+        self.transformer.is_some() || self.plan.is_compiled()
+    }
+
     /// The transformer, made now if there is none.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CheckedSettings, Definition, OrderKey, Transformer};
+use catalog::{Catalog, CheckedSettings, Compiled, Definition, OrderKey, Transformer};
 use model::{
     Connection, ConnectionId, Destination, DestinationId, Ordering, Policy, Registry, SourceId,
 };
@@ -95,6 +95,32 @@ impl Plan {
             && self.connection.transform == other.connection.transform
             && self.ordering_key == other.ordering_key
             && self.replay_filter == other.replay_filter
+    }
+
+    /// Whether its transformer is made without compiling anything.
+    pub(crate) fn is_compiled(&self) -> bool {
+        let transform = self.connection.transform.as_deref();
+        match &self.definition {
+            Ok(definition) => definition.has_compiled(self.filters(), transform),
+            // There is nothing to compile.
+            Err(_) => true,
+        }
+    }
+
+    /// Compiles what its transformer needs, which is compiled while this is kept. May take a second.
+    ///
+    /// # Errors
+    /// The definition, the filter or the transform is wrong.
+    pub(crate) fn compile(&self) -> Result<Compiled, String> {
+        let definition = self.definition.as_ref().map_err(String::clone)?;
+        let compiled =
+            definition.compile_with(self.filters(), self.connection.transform.as_deref());
+        compiled.map_err(|error| error.to_string())
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &str> {
+        let filters = self.connection.filter.iter().chain(&self.replay_filter);
+        filters.map(String::as_str)
     }
 
     /// A transformer for its events.

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Compiled;
 use eventlog::{EventLog, GrowthReceiver};
 use model::{ConnectionId, LaneId, MonoMicros, Offset, SourceId};
 use scheduler::{Action, Input, Scheduler, StreamKey};
@@ -116,6 +117,8 @@ pub(crate) enum Event {
     Redeliver(ConnectionId),
     /// The first attempt that waits in this lane may be planned.
     Turn(LaneId),
+    /// The lane's programs are compiled, or do not compile.
+    Compiled(LaneId, Result<Compiled, String>),
     /// So many of a redelivery's letters wait in the store.
     Unread {
         lane: LaneId,
@@ -282,6 +285,7 @@ impl Shard {
                 }
                 Event::Redeliver(connection) => self.redeliver(connection),
                 Event::Turn(lane) => self.take_turn(lane),
+                Event::Compiled(lane, compiled) => self.compiled(lane, compiled),
                 Event::Unread {
                     lane,
                     letters,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use catalog::Compiled;
 use eventlog::{Error as LogError, EventLog, Record, RecordFlags};
 use model::{
     AttemptId, Failure, JobResult, LaneId, LaneState, MonoMicros, RejectReason, UnixMillis,
@@ -15,6 +16,7 @@ use super::{Event, Shard};
 use crate::attempt::{Attempt, Done, Loaded, PLANNED_AT_ONCE_MAX, Planning, Report, Runner};
 use crate::clock::Clock;
 use crate::lane::AttemptResult;
+use crate::plan::Plan;
 
 /// A job's event, or the result that the job has without it.
 type Found = Result<Loaded, JobResult>;
@@ -116,21 +118,46 @@ impl Shard {
         self.plan(attempt);
     }
 
-    /// Plans an attempt when it is its turn: at once, but in a lane whose programs are slow.
+    /// Plans an attempt when it is its turn: at once, but in a lane whose programs are slow, or not
+    /// compiled yet.
     pub(super) fn plan(&mut self, attempt: Attempt) {
-        let lane = self.lanes.get(&attempt.lane);
-        let figures = lane.and_then(|lane| lane.figures.as_ref());
+        let id = attempt.lane;
+        if let Some(queue) = self.waiting.get_mut(&id) {
+            return queue.push_back(attempt);
+        }
+        let Some(lane) = self.lanes.get(&id) else {
+            return self.abandon(attempt.id);
+        };
+        let figures = lane.figures.as_ref();
         let turn = figures.and_then(|figures| figures.pace.turn());
-        match turn {
-            Some(turn) if turn > self.clock.mono() || self.waiting.contains_key(&attempt.lane) => {
-                let lane = attempt.lane;
-                let queue = self.waiting.entry(lane).or_default();
-                queue.push_back(attempt);
-                if queue.len() == 1 {
-                    self.wake_for_turn(lane, turn);
-                }
+        if !lane.is_compiled() {
+            self.compile_elsewhere(id, Arc::clone(&lane.plan));
+        } else if let Some(turn) = turn.filter(|turn| *turn > self.clock.mono()) {
+            self.wake_for_turn(id, turn);
+        } else {
+            return self.plan_now(attempt);
+        }
+        self.waiting.entry(id).or_default().push_back(attempt);
+    }
+
+    /// Compiling may take a second, which no other lane shall wait.
+    fn compile_elsewhere(&self, lane: LaneId, plan: Arc<Plan>) {
+        let inbox = Rc::clone(&self.inbox);
+        tokio::task::spawn_local(async move {
+            let compiled = tokio::task::spawn_blocking(move || plan.compile()).await;
+            let compiled = compiled.unwrap_or_else(|error| Err(error.to_string()));
+            inbox.push(Event::Compiled(lane, compiled));
+        });
+    }
+
+    /// What waits for its programs goes on. `compiled` is kept until the transformer has them.
+    pub(super) fn compiled(&mut self, lane: LaneId, compiled: Result<Compiled, String>) {
+        match &compiled {
+            Ok(_) => self.take_turn(lane),
+            Err(problem) => {
+                self.hold_for_definition(lane, problem);
+                self.abandon_waiting(lane);
             }
-            _ => self.plan_now(attempt),
         }
     }
 
@@ -144,10 +171,17 @@ impl Shard {
 
     /// It is the turn of the first attempt that waits in this lane.
     pub(super) fn take_turn(&mut self, lane: LaneId) {
-        let state = self.lanes.get(&lane).map(|lane| lane.state);
-        let stopped = matches!(state, None | Some(LaneState::Held { .. }));
+        if !self.waiting.contains_key(&lane) {
+            return;
+        }
+        let known = self.lanes.get(&lane);
+        let stopped = known.is_none_or(|lane| matches!(lane.state, LaneState::Held { .. }));
         if stopped || self.draining {
             return self.abandon_waiting(lane);
+        }
+        if let Some(known) = known.filter(|lane| !lane.is_compiled()) {
+            // Its plan has changed meanwhile.
+            return self.compile_elsewhere(lane, Arc::clone(&known.plan));
         }
         let first = self.waiting.get_mut(&lane).and_then(VecDeque::pop_front);
         let Some(first) = first else {

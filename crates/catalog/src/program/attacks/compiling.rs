@@ -54,6 +54,8 @@ pub(super) fn attacks() -> Vec<Attack> {
 /// The compiler knows each variable's type, member by member.
 fn types() -> Vec<Attack> {
     let words = "grow too large to compile";
+    let members: Vec<String> = (0..20).map(|i| format!("\"k{i}\": .a")).collect();
+    let members = members.join(", ");
     let line = |line: &str| format!("l = array!(.l)\nm = l\n{}", line.repeat(40));
     [
         ("a list of itself", "l = [l, l]\n"),
@@ -79,6 +81,13 @@ fn types() -> Vec<Attack> {
         "a type grows: an object of itself in few lines",
         "l = {\"a\": .o, \"b\": .o}\n".to_owned()
             + &"l = {\"a\": l, \"b\": l, \"c\": l}\n".repeat(9),
+        Refused(words),
+    )])
+    .chain([program(
+        "a type grows: the event by small parts, and is read again and again",
+        (0..190)
+            .map(|i| format!(".a{i}.b = {{{members}}}\n"))
+            .collect::<String>(),
         Refused(words),
     )])
     .collect()

@@ -21,6 +21,10 @@ const MEMBERS_MAX: usize = 4_096;
 /// Members of all variables' types together: about a second of compiling.
 const MEMBERS_IN_ALL_MAX: usize = 2 * MEMBERS_MAX;
 
+/// What the compiler copies of the types of `.` in all, as it does for every path that is read: a
+/// third of a second of compiling.
+const COPIES_MAX: usize = 500_000;
+
 /// The byte at which a program's types grow beyond the limit, if they do.
 pub(super) fn overgrown_at(program: &vrl::parser::Program) -> Option<usize> {
     let mut growth = Growth::default();
@@ -38,6 +42,7 @@ type Place = Vec<String>;
 #[derive(Default)]
 struct Growth {
     members: HashMap<Place, usize>,
+    copies: usize,
     overgrown_at: Option<usize>,
 }
 
@@ -69,7 +74,7 @@ impl Growth {
                 }
                 members
             }
-            Expr::Query(query) => self.query(query.inner(), maybe),
+            Expr::Query(query) => self.query(node, query.inner(), maybe),
             Expr::FunctionCall(call) => self.call(call.inner(), maybe),
             Expr::Unary(unary) => {
                 let Unary::Not(not) = unary.inner();
@@ -127,12 +132,13 @@ impl Growth {
         members.saturating_add(otherwise.map_or(1, |block| self.block(block.inner(), true)))
     }
 
-    fn query(&mut self, query: &Query, maybe: bool) -> usize {
+    fn query(&mut self, node: &Node<Expr>, query: &Query, maybe: bool) -> usize {
         match query.target.inner() {
             QueryTarget::Internal(ident) => {
                 self.read(&place(ident.to_string(), &query.path.inner().segments))
             }
             QueryTarget::External(_) => {
+                self.copy(node);
                 self.read(&place(".".to_owned(), &query.path.inner().segments))
             }
             QueryTarget::FunctionCall(call) => self.call(call, maybe),
@@ -192,7 +198,15 @@ impl Growth {
         *known = known.saturating_add(members);
     }
 
-    /// The compiler copies all that it knows, again and again.
+    /// To read of `.` the compiler copies what it knows of it.
+    fn copy(&mut self, node: &Node<Expr>) {
+        self.copies = self.copies.saturating_add(self.read(&[".".to_owned()]));
+        if self.copies > COPIES_MAX {
+            self.overgrown_at.get_or_insert(node.start());
+        }
+    }
+
+    /// Of all variables.
     fn total(&self) -> usize {
         let members = self.members.values();
         members.fold(0, |sum: usize, members| sum.saturating_add(*members))
