@@ -168,7 +168,11 @@ fn events(definition: &Definition) -> String {
 
 fn kind(spec: &SettingSpec) -> String {
     if spec.choices.is_empty() {
-        return spec.kind.as_str().to_owned();
+        let kind = spec.kind.as_str();
+        return match spec.range() {
+            Some(range) => format!("{kind}, {range}"),
+            None => kind.to_owned(),
+        };
     }
     let choices: Vec<String> = spec
         .choices

@@ -153,14 +153,13 @@ impl TokenGrant {
                 .and_then(|value| Some(value.to_str()?.to_owned())),
             None => string(&tree, "access_token"),
         };
-        let usable = |token: &String| {
-            (1..=TOKEN_BYTES_MAX).contains(&token.len()) && !token.chars().any(char::is_control)
-        };
-        let Some(value) = found.filter(usable) else {
-            let why = format!(
-                "answer {status} has none of 1 to {TOKEN_BYTES_MAX} bytes in the expected place"
-            );
-            return Err(refused(Failure::Unauthorized, &why));
+        let found = found.ok_or("no text in the token's place".to_owned());
+        let value = match found.and_then(usable) {
+            Ok(value) => value,
+            Err(problem) => {
+                let why = format!("answer {status} has {problem}");
+                return Err(refused(Failure::Unauthorized, &why));
+            }
         };
         let lifetime_s = self.expires_s.or_else(|| seconds(tree.get("expires_in")?));
         Ok(Token {
@@ -169,7 +168,7 @@ impl TokenGrant {
                 .unwrap_or(TOKEN_LIFETIME_S_DEFAULT)
                 .min(TOKEN_LIFETIME_S_MAX),
             refresh_token: string(&tree, REFRESH_TOKEN)
-                .filter(usable)
+                .and_then(|token| usable(token).ok())
                 .filter(|_| self.rotates())
                 .map(Secret::new),
         })
@@ -204,6 +203,19 @@ fn seconds(value: &Value) -> Option<u64> {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64(),
     }
+}
+
+/// A token that a header can hold.
+fn usable(token: String) -> Result<String, String> {
+    let bytes = token.len();
+    if !(1..=TOKEN_BYTES_MAX).contains(&bytes) {
+        let problem = format!("a token of {bytes} bytes: it may have 1 to {TOKEN_BYTES_MAX}");
+        return Err(problem);
+    }
+    if token.chars().any(char::is_control) {
+        return Err("a token with a control character in it".to_owned());
+    }
+    Ok(token)
 }
 
 #[cfg(test)]

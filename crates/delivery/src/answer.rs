@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
+use catalog::Sender;
+
 use crate::http::send;
 
 /// See the module.
@@ -14,10 +16,20 @@ pub(crate) struct Answer {
     pub(crate) truncated: bool,
 }
 
+/// Characters of a service's own words that are told beside the status.
+const WORDS_MAX: usize = 200;
+
 impl Answer {
     /// In words, for a person. A wish to be left alone is told as it came, as the scheduler may
-    /// not grant it.
-    pub(crate) fn described(&self) -> String {
+    /// not grant it. `body` is without secrets.
+    pub(crate) fn described(&self, sender: Sender, body: &[u8]) -> String {
+        if sender != Sender::Http {
+            // Its status is ours: what the service said is in the body alone.
+            return match words(&String::from_utf8_lossy(body)) {
+                said if said.is_empty() => format!("answer {}", self.status),
+                said => format!("answer {}: {said}", self.status),
+            };
+        }
         let wish = self.headers.iter().find(|(name, _)| name == "retry-after");
         match wish {
             Some((_, wish)) => format!("answer {}, retry-after {:.64}", self.status, wish),
@@ -33,6 +45,23 @@ impl Answer {
             truncated: answer.truncated,
         }
     }
+}
+
+/// What a service says in its JSON's `message`, in the texts of its XML, or as it is: the beginning of it.
+fn words(body: &str) -> String {
+    let message = serde_json::from_str::<serde_json::Value>(body).ok();
+    let message = message.and_then(|said| Some(said.get("message")?.as_str()?.to_owned()));
+    let text = message.unwrap_or_else(|| {
+        let mut in_tag = false;
+        let text = body.chars().map(|c| {
+            let is_text = !in_tag && c != '<';
+            in_tag = (in_tag || c == '<') && c != '>';
+            if is_text { c } else { ' ' }
+        });
+        text.collect()
+    });
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(WORDS_MAX).collect()
 }
 
 /// Headers as texts, with lower-case names.

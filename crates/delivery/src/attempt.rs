@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::{Judged, LookUpKey, Planned, RequestPlan, Sender, Stamp, StepResponse, Transformer};
-use model::{AttemptId, DestinationId, Failure, JobResult, LaneId, RejectReason, UnixMillis};
+use model::{AttemptId, Destination, Failure, JobResult, LaneId, RejectReason, UnixMillis};
 use scheduler::{Job, Results};
 use store::LaneKind;
 use tokio::time::Instant;
@@ -97,7 +97,7 @@ impl Report {
 /// What the requests of one unit have in common.
 struct Task<'a> {
     sender: Sender,
-    destination: DestinationId,
+    destination: &'a Arc<Destination>,
     message_id: &'a str,
     jobs: usize,
     deadline: Instant,
@@ -168,7 +168,7 @@ impl Runner {
         let sender = self.transformer.borrow().definition().sender();
         let task = Task {
             sender,
-            destination: attempt.plan.connection.destination,
+            destination: &attempt.plan.destination,
             message_id: &message_id.unwrap_or_default(),
             jobs: unit.jobs.len(),
             deadline,
@@ -237,14 +237,14 @@ impl Runner {
                 Judged::All(JobResult::Delivered) => delivered = true,
                 Judged::All(JobResult::Filtered(_)) => unwanted = Some((judged, answer)),
                 judged => {
-                    report.detail = Cow::Owned(answer.described());
+                    report.detail = Cow::Owned(answer.described(task.sender, &report.response));
                     return judged;
                 }
             }
         }
         match unwanted {
             Some((judged, answer)) if !delivered => {
-                report.detail = Cow::Owned(answer.described());
+                report.detail = Cow::Owned(answer.described(task.sender, &report.response));
                 judged
             }
             _ => Judged::All(JobResult::Delivered),
@@ -277,7 +277,7 @@ impl Runner {
                 Err(result) => return Err(Judged::All(result)),
             };
             if !self.transformer.borrow().step_accepts(answer.status) {
-                report.detail = Cow::Owned(answer.described());
+                report.detail = Cow::Owned(answer.described(task.sender, &report.response));
                 return Err(self.judge(&answer, task, report));
             }
             if answer.truncated {
@@ -349,7 +349,7 @@ impl Runner {
             }
             let sent = self
                 .senders
-                .send(task.sender, task.destination, last, reuse, timeout)
+                .send(task.sender, task.destination.id, last, reuse, timeout)
                 .await;
             if let (Some(tap), Some(seen)) = (&self.tap, seen) {
                 let exchange = Exchange::new(request.clone(), seen, &stamp, &sent);
@@ -413,7 +413,7 @@ impl Runner {
         let asker = Asker {
             client: Rc::clone(&self.senders.http),
             transformer: Rc::clone(&self.transformer),
-            destination: task.destination,
+            destination: Arc::clone(task.destination),
         };
         let got = Box::pin(self.tokens.get(grant, asker, refused));
         match tokio::time::timeout_at(task.deadline, got).await {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use catalog::{GrantId, RequestPlan, Token, TokenAnswer, TokenRequest, Transformer};
-use model::{DestinationId, Failure, Secret};
+use model::{Destination, Failure, Secret};
 use store::Store;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -79,7 +79,7 @@ pub(crate) type Outcome = Result<Arc<Held>, Arc<NoToken>>;
 pub(crate) struct Asker {
     pub(crate) client: Rc<Client>,
     pub(crate) transformer: Rc<RefCell<Transformer>>,
-    pub(crate) destination: DestinationId,
+    pub(crate) destination: Arc<Destination>,
 }
 
 /// All tokens of the process. See the module.
@@ -198,7 +198,7 @@ impl Tokens {
         let fetched = self.ask(grant, &mut fetching, &asker).await;
         if let Err(problem) = &fetched {
             tracing::warn!(
-                destination = asker.destination.0,
+                destination = %asker.destination.name,
                 failure = problem.failure.as_str(),
                 detail = problem.detail,
                 "no token"

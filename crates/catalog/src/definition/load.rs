@@ -145,6 +145,16 @@ impl Loader<'_> {
         if raw.choices.as_ref().is_some_and(Vec::is_empty) {
             return wrong("choices = [] leaves nothing to choose: name some, or remove it");
         }
+        let bounds = [raw.min, raw.max];
+        if bounds.iter().any(Option::is_some)
+            && !matches!(raw.kind, SettingType::Number | SettingType::Integer)
+        {
+            return wrong("min and max belong to number and integer settings");
+        }
+        let all_finite = bounds.iter().flatten().all(|bound| bound.is_finite());
+        if !all_finite || matches!(bounds, [Some(min), Some(max)] if min > max) {
+            return wrong("min must be at most max");
+        }
         let spec = SettingSpec {
             name: name.to_owned(),
             kind: raw.kind,
@@ -152,6 +162,8 @@ impl Loader<'_> {
             secret: raw.secret,
             default: raw.default.clone(),
             choices: raw.choices.clone().unwrap_or_default(),
+            min: raw.min,
+            max: raw.max,
             help: raw.help.trim().to_owned(),
         };
         if let Some(default) = &spec.default

@@ -70,6 +70,8 @@ pub(super) struct RawSetting {
     pub(super) secret: bool,
     pub(super) default: Option<serde_json::Value>,
     pub(super) choices: Option<Vec<String>>,
+    pub(super) min: Option<f64>,
+    pub(super) max: Option<f64>,
     pub(super) help: String,
 }
 

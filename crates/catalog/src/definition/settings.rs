@@ -23,6 +23,9 @@ pub struct SettingSpec {
     pub default: Option<Value>,
     /// Empty: any value.
     pub choices: Vec<String>,
+    /// Of numbers.
+    pub min: Option<f64>,
+    pub max: Option<f64>,
     /// One line: where to find it.
     pub help: String,
 }
@@ -91,8 +94,25 @@ impl SettingSpec {
         if let Some(text) = value.as_str() {
             self.check_text(text)?;
         }
+        if let Some(number) = value.as_f64()
+            && (self.min.is_some_and(|min| number < min)
+                || self.max.is_some_and(|max| number > max))
+            && let Some(range) = self.range()
+        {
+            return Err(format!("must be {range}"));
+        }
         // A request's depth of nesting is limited, and settings travel into it.
         crate::json::from_tree(value).map(|_| ())
+    }
+
+    /// The numbers that it may be, in words.
+    pub(crate) fn range(&self) -> Option<String> {
+        match (self.min, self.max) {
+            (Some(min), Some(max)) => Some(format!("from {min} to {max}")),
+            (Some(min), None) => Some(format!("at least {min}")),
+            (None, Some(max)) => Some(format!("at most {max}")),
+            (None, None) => None,
+        }
     }
 
     fn check_text(&self, text: &str) -> Result<(), String> {

@@ -248,6 +248,24 @@ fn what_could_never_be_sent_is_refused_at_load() {
             ],
         ),
         (
+            format!("{HOSTS}[settings.x]\ntype = \"string\"\nhelp = \"h\"\nmax = 3\n"),
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: min and max belong to number and integer settings"
+            ],
+        ),
+        (
+            format!("{HOSTS}[settings.x]\ntype = \"integer\"\nhelp = \"h\"\nmin = 4\nmax = 3\n"),
+            expect!["destinations/test/destination.toml:4: [settings.x]: min must be at most max"],
+        ),
+        (
+            format!(
+                "{HOSTS}[settings.x]\ntype = \"integer\"\nhelp = \"h\"\nmin = 4\ndefault = 3\n"
+            ),
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: its default must be at least 4"
+            ],
+        ),
+        (
             format!("{HOSTS}docs = \"a\\u001b[31mb\"\n"),
             expect![
                 "destinations/test/destination.toml:1: name, category and docs are one line each, without control characters"
@@ -603,6 +621,8 @@ type = "url"
 help = "where to"
 [settings.limit]
 type = "integer"
+min = 1
+max = 10
 help = "how many"
 "#;
 
@@ -635,6 +655,16 @@ fn settings_are_checked_and_secrets_kept_apart() {
             region: must be one of US, EU
             url: must begin with https:// or http://, not ftp:"#]],
     );
+    for (limit, told) in [
+        (json!(0), expect!["limit: must be from 1 to 10"]),
+        (json!(11), expect!["limit: must be from 1 to 10"]),
+        (
+            json!(10),
+            expect![[r#"{"limit": Number(10), "region": String("US")} {"api_key": Secret(****)}"#]],
+        ),
+    ] {
+        check_settings(json!({"api_key": "k", "limit": limit}), told);
+    }
     check_settings(
         json!({"api_key": "two\nlines", "url": "https://u:p@x", "entirely_other": 1}),
         expect![[r#"

@@ -84,13 +84,20 @@ impl SigV4 {
             .then("aws4_request")
     }
 
-    /// Every service but S3 encodes the path as it is sent once more.
+    /// Every service but S3 encodes the path as it is sent once more, without empty segments.
     fn canonical_path(&self, path: &str) -> String {
-        match path {
-            "" => "/".to_owned(),
-            path if self.service == "s3" => path.to_owned(),
-            path => path.split('/').map(component).collect::<Vec<_>>().join("/"),
+        if self.service == "s3" && !path.is_empty() {
+            return path.to_owned();
         }
+        let mut canonical = String::new();
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            canonical.push('/');
+            canonical.push_str(&component(segment));
+        }
+        if canonical.is_empty() || path.ends_with('/') {
+            canonical.push('/');
+        }
+        canonical
     }
 }
 

@@ -15,6 +15,8 @@ fn specs() -> Vec<SettingSpec> {
             secret,
             default: None,
             choices: Vec::new(),
+            min: None,
+            max: None,
             help: String::new(),
         })
         .to_vec()

@@ -841,7 +841,7 @@ fn parts_and_xml_hold_secrets_and_are_the_same_in_every_process() {
     );
     assert_eq!(
         String::from_utf8_lossy(&request.body),
-        "<k>k&amp;1</k><e>&lt;/e&gt;&lt;!&quot;&apos;\t</e>"
+        "<k>k&amp;1</k><e>&lt;/e&gt;&lt;!&quot;&apos;&#9;</e>"
     );
 }
 

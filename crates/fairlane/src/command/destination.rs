@@ -181,7 +181,8 @@ fn show(definition: &Definition, as_json: bool) -> anyhow::Result<()> {
         let settings = definition.settings().iter().map(|setting| {
             json!({"name": setting.name, "type": setting.kind.as_str(),
                 "required": setting.required, "secret": setting.secret,
-                "default": setting.default, "choices": setting.choices, "help": setting.help})
+                "default": setting.default, "choices": setting.choices,
+                "min": setting.min, "max": setting.max, "help": setting.help})
         });
         let shown = json!({"id": definition.id(), "name": definition.name(),
             "category": definition.category(), "docs": definition.docs(),

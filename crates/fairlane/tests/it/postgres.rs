@@ -272,6 +272,42 @@ fn tables_and_columns_appear_and_what_fits_none_is_kept() {
     balance(&fairlane);
 }
 
+/// Whoever has the public write key chooses an event's name: it must not stop the others.
+#[test]
+fn an_event_that_is_called_as_something_that_is_no_table_is_discarded() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let fairlane = plain(&server, "").start();
+    fairlane.track("m-1");
+    delivered(&fairlane, 1);
+    server.query(
+        "shop",
+        "CREATE VIEW fairlane.busy AS SELECT event AS id FROM fairlane.tracks",
+    );
+    server.query("shop", "CREATE DOMAIN fairlane.amount AS int");
+    let names = ["tracks pkey", "Busy", "Amount", "Fine"];
+    let batch: Vec<Value> = (0..40)
+        .map(|n| json!({"type": "track", "event": names[n % 4], "messageId": format!("b-{n}"), "userId": "u"}))
+        .collect();
+    let body = json!({"writeKey": WRITE_KEY, "batch": batch}).to_string();
+    let answer = call(fairlane.ingest, "POST", "/v1/batch", &body).unwrap();
+    assert_eq!(answer.status(), 200);
+    delivered(&fairlane, 41);
+    assert_eq!(
+        server.query(
+            "shop",
+            "SELECT table_name, count(*) FROM fairlane.discards GROUP BY 1 ORDER BY 1"
+        ),
+        ["amount|10", "busy|10", "tracks_pkey|10"]
+    );
+    assert_eq!(
+        server.query("shop", "SELECT count(*) FROM fairlane.fine"),
+        ["10"]
+    );
+    balance(&fairlane);
+}
+
 #[test]
 fn many_lanes_may_need_the_same_column_at_once() {
     let Some(server) = Server::start() else {
@@ -338,7 +374,17 @@ fn a_server_that_says_no_holds_the_lane_with_its_reason() {
         assert!(cause.contains(words), "{words}: {lane:#}");
     };
     let wrong = "password = \"wrong\"\nssl_mode = \"disable\"\n";
-    held(warehouse(&server, wrong).and(LOOPBACK), "auth", "401");
+    let words = "password authentication failed";
+    held(warehouse(&server, wrong).and(LOOPBACK), "auth", words);
+    // No rights, and no database: nothing is lost by it.
+    let good = format!("password = {}\nssl_mode = \"disable\"\n", json!(PASSWORD));
+    server.query("shop", "CREATE SCHEMA closed");
+    let closed = format!("{good}schema = \"closed\"\n");
+    held(
+        warehouse(&server, &closed).and(LOOPBACK),
+        "auth",
+        "permission denied",
+    );
     let secret = json!(PASSWORD);
     let elsewhere = format!("password = {secret}\nssl_mode = \"disable\"\n");
     held(warehouse(&server, &elsewhere), "egress", "egress_allow");

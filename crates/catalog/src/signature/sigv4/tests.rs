@@ -57,6 +57,11 @@ fn published_vectors() {
         "/",
         "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
     );
+    // get-slashes
+    get(
+        "//example//",
+        "9a624bd73a37c9a373b5312afbebe7a714a789de108f0bdfe846570885f57e84",
+    );
     // get-vanilla-empty-query-key
     get(
         "/?Param1=value1",
@@ -151,7 +156,15 @@ fn an_encoded_path_is_encoded_once_more_but_not_for_s3() {
         "/a%2520b/c"
     );
     assert_eq!(keys("s3", None).canonical_path("/a%20b/c"), "/a%20b/c");
-    assert_eq!(keys("kinesis", None).canonical_path(""), "/");
+    for (path, canonical) in [
+        ("", "/"),
+        ("//", "/"),
+        ("//a//b/", "/a/b/"),
+        ("/a//b", "/a/b"),
+    ] {
+        assert_eq!(keys("kinesis", None).canonical_path(path), canonical);
+    }
+    assert_eq!(keys("s3", None).canonical_path("//a"), "//a");
 }
 
 #[test]

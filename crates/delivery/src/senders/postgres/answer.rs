@@ -31,8 +31,8 @@ pub(super) fn status(sqlstate: &str) -> u16 {
         // No such table or column although they were just made, no such database or schema; a table
         // without its key.
         "42P01" | "42703" | "42P10" => 404,
-        // Raised by a trigger of the user's own.
-        "P0001" => REFUSED,
+        // Raised by a trigger of the user's own; something that is no table has the name just now.
+        "P0001" | "42809" => REFUSED,
         _ => match sqlstate.get(..2) {
             Some("28") => UNAUTHORIZED,
             Some("3D" | "3F") => 404,
@@ -49,11 +49,24 @@ pub(super) fn status(sqlstate: &str) -> u16 {
 /// remembered, or two transactions stood in each other's way.
 pub(super) fn passes_at_once(error: &Error) -> bool {
     let code = error.code().map(tokio_postgres::error::SqlState::code);
-    // No such table, no such column, another type than thought; a table or type that somebody makes
-    // at this very moment; deadlock, serialization.
+    // No such table, no such column, no table at all, another type than thought, or a narrower one; a
+    // table or type that somebody makes at this very moment; deadlock, serialization.
     matches!(
         code,
-        Some("42P01" | "42703" | "42804" | "42P07" | "42701" | "42710" | "40P01" | "40001")
+        Some(
+            "42P01"
+                | "42703"
+                | "42809"
+                | "42804"
+                | "22003"
+                | "22001"
+                | "22P02"
+                | "42P07"
+                | "42701"
+                | "42710"
+                | "40P01"
+                | "40001"
+        )
     )
 }
 
@@ -62,16 +75,19 @@ pub(super) fn told(error: &Error) -> String {
     let Some(said) = error.as_db_error() else {
         return json!({"message": error.to_string()}).to_string();
     };
-    json!({
-        "sqlstate": said.code().code(),
-        "message": said.message(),
-        "schema": said.schema(),
-        "table": said.table(),
-        "column": said.column(),
-        "constraint": said.constraint(),
-        "hint": said.hint(),
-    })
-    .to_string()
+    let mut told = json!({"message": said.message(), "sqlstate": said.code().code()});
+    for (name, value) in [
+        ("schema", said.schema()),
+        ("table", said.table()),
+        ("column", said.column()),
+        ("constraint", said.constraint()),
+        ("hint", said.hint()),
+    ] {
+        if let Some(value) = value {
+            told[name] = value.into();
+        }
+    }
+    told.to_string()
 }
 
 #[cfg(test)]
@@ -90,6 +106,7 @@ mod tests {
             ("22P02", 400),
             ("23505", 400),
             ("54000", 400),
+            ("42809", 400),
             ("53300", 503),
             ("57P03", 503),
             ("08006", 503),

@@ -42,7 +42,7 @@ impl Rows {
             if is_known || name == ID || !sql::is_column_name(name) {
                 continue;
             }
-            if let Some(kind) = Kind::of(value) {
+            if let Some(kind) = fixed(name).or_else(|| Kind::of(value)) {
                 lacking
                     .entry(name)
                     .and_modify(|other| *other = other.or(kind))
@@ -121,6 +121,15 @@ impl Rows {
                 received_at.as_ref(),
             ));
         }
+    }
+}
+
+/// Of a column that every event brings, the type: no event chooses it by what stands in it.
+fn fixed(column: &str) -> Option<Kind> {
+    match column {
+        RECEIVED_AT | "sent_at" | "original_timestamp" | "timestamp" => Some(Kind::Timestamp),
+        "user_id" | "anonymous_id" | "event" | "event_text" => Some(Kind::Text),
+        _ => None,
     }
 }
 

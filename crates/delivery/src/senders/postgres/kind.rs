@@ -113,7 +113,9 @@ impl Kind {
             (Self::BigInt, Value::Number(_)) => is_whole(&value, i64::MIN, i64::MAX),
             (Self::Real, Value::Number(number)) => {
                 #[allow(clippy::cast_possible_truncation)] // Who makes a `real` wants it rounded.
-                number.as_f64().is_some_and(|n| (n as f32).is_finite())
+                let rounded = number.as_f64().map(|n| (n, n as f32));
+                // But not to nothing, which PostgreSQL refuses.
+                rounded.is_some_and(|(n, real)| real.is_finite() && (real != 0.0 || n == 0.0))
             }
             (Self::Double, Value::Number(number)) => is_exact_double(number),
             (Self::Numeric, Value::Number(_)) => true,

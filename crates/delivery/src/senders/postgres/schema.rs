@@ -76,8 +76,8 @@ impl Schema {
         Ok(())
     }
 
-    /// Makes a table, or the columns that `lacking` says of it as it is found to be. `None`: there are
-    /// too many tables for another.
+    /// Makes a table, or the columns that `lacking` says of it as it is found to be. `None`: there can be
+    /// none, as there are too many, or something else has its name.
     pub(super) async fn add(
         &self,
         client: &Client,
@@ -95,7 +95,10 @@ impl Schema {
         // Another may have been faster: only now it is known what is missing.
         let found = read(client, &target.schema, &[name]).await?.remove(name);
         let is_new = found.is_none();
-        if is_new && count(client, sql::COUNT_TABLES, target).await? >= target.tables_max {
+        if is_new
+            && (count(client, sql::COUNT_TABLES, target).await? >= target.tables_max
+                || is_taken(client, target, name).await?)
+        {
             client.batch_execute("ROLLBACK").await?;
             self.put(name, None, limits.tables_kept_max);
             return Ok(None);
@@ -131,6 +134,21 @@ async fn count(
     let row = client.query_typed_one(sql, &[(schema, Type::NAME)]).await?;
     let count: i64 = row.try_get(0)?;
     Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// Whether something that is no table has this name.
+async fn is_taken(
+    client: &Client,
+    target: &Target,
+    name: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let (schema, name): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = (&target.schema, &name);
+    let parameters = [(schema, Type::NAME), (name, Type::NAME)];
+    let row = client
+        .query_typed_one(sql::COUNT_OTHERS, &parameters)
+        .await?;
+    let others: i64 = row.try_get(0)?;
+    Ok(others > 0)
 }
 
 async fn read(

@@ -144,6 +144,14 @@ pub(super) const COLUMNS: &str = "\
     WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p') \
       AND a.attnum > 0 AND NOT a.attisdropped";
 
+/// What has the name `$2` in schema `$1` already, and is no table: a view, an index, a type.
+pub(super) const COUNT_OTHERS: &str = "\
+    SELECT count(*) FROM pg_catalog.pg_namespace n \
+    WHERE n.nspname = $1 AND (\
+        EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2) OR \
+        EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid AND t.typname = $2 \
+                AND t.typtype IN ('d', 'e', 'r', 'm')))";
+
 pub(super) const HAS_SCHEMA: &str =
     "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1";
 

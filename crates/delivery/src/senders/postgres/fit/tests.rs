@@ -92,6 +92,32 @@ fn what_finds_no_place_is_discarded_and_its_row_stays() {
     );
 }
 
+/// What the first event puts there is no reason for all later ones to be discarded.
+#[test]
+fn columns_that_every_event_brings_have_the_types_that_they_should() {
+    let first = json!({"id": "1", "user_id": "2026-01-01T00:00:00Z", "original_timestamp": "yesterday",
+        "plan": "2026-01-01T00:00:00Z"});
+    let made = rows(std::slice::from_ref(&first)).lacking(None, 10);
+    let made: Vec<_> = made
+        .iter()
+        .map(|(name, kind)| (name.as_str(), *kind))
+        .collect();
+    assert_eq!(
+        made,
+        [
+            ("original_timestamp", Kind::Timestamp),
+            ("plan", Kind::Timestamp),
+            ("user_id", Kind::Text)
+        ]
+    );
+    let mut known = table(&made);
+    known.columns.insert("id".to_owned(), Kind::Text);
+    let mut discards = Vec::new();
+    rows(&[first]).fit("t", &known, &mut discards).unwrap();
+    assert_eq!(discards.len(), 1);
+    assert_eq!(discards[0].values["column_value"], json!("yesterday"));
+}
+
 #[test]
 fn rows_without_a_table_are_discarded_whole() {
     let mut discards = Vec::new();

@@ -71,6 +71,7 @@ fn a_value_is_exact_in_its_column_or_does_not_fit() {
         (Kind::Double, json!((1_i64 << 53) + 1)),
         (Kind::Double, json!("3.5")),
         (Kind::Real, json!(1e300)),
+        (Kind::Real, json!(1e-60)),
         (Kind::Boolean, json!("true")),
         (Kind::Boolean, json!(1)),
         (Kind::Limited(2), json!("äöü")),
