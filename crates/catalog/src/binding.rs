@@ -16,6 +16,7 @@ use crate::definition::{
 };
 use crate::encode;
 use crate::error::Error;
+use crate::limits::is_port_allowed;
 use crate::marks;
 use crate::options::SenderOptions;
 use crate::request::{RequestPlan, check_header_value, header_name, strict_url};
@@ -129,6 +130,15 @@ impl Binding {
             .and_then(|template| template.marked_url(settings));
         binding.headers = headers(definition, settings)?;
         binding.hosts = binding.host_rules(definition, settings)?;
+        if let Some(url) = binding
+            .url
+            .as_ref()
+            .filter(|_| definition.sender == Sender::Http)
+        {
+            binding
+                .judge_url(url)
+                .map_err(|problem| setting_error("url", &problem))?;
+        }
         binding.options = options(definition, settings);
         let directory = binding.options.get("directory");
         if let Some(directory) = directory.filter(|path| !path.starts_with('/')) {
@@ -359,11 +369,17 @@ fn host_rule_of(url: &Url, sender: Sender) -> Result<HostRule, String> {
             sender.schemes().join(":// or ")
         ));
     }
+    let port = url.port_or_known_default();
+    if let Some(port) = port.filter(|port| !is_port_allowed(*port)) {
+        return Err(format!(
+            "port {port} is not allowed: use 80, 443, or 1024 and above"
+        ));
+    }
     Ok(HostRule {
         scheme: url.scheme().to_owned(),
         host: url.host_str().unwrap_or_default().to_owned(),
         subdomains: false,
-        port: url.port_or_known_default(),
+        port,
     })
 }
 

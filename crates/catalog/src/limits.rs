@@ -74,6 +74,11 @@ pub const PARQUET_COLUMNS_MAX: usize = 1_000;
 pub const FIRST_BYTES_MAX: usize = 4 * 1024;
 /// A request's URL.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
+/// Ports that a request may go to: those of the web, and those that no service of a system has.
+#[must_use]
+pub const fn is_port_allowed(port: u16) -> bool {
+    matches!(port, 80 | 443 | 1024..)
+}
 /// One header's value.
 pub const HEADER_BYTES_MAX: usize = 8 * 1024;
 /// Headers of a request, before auth.

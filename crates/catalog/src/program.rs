@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use vrl::compiler::state::{ExternalEnv, TypeInfo};
 use vrl::compiler::{CompileConfig, Compiler, TypeState};
@@ -171,8 +171,13 @@ impl Source {
 /// Filters and transforms by their text: thousands of connections often share one.
 #[derive(Debug, Default)]
 pub(crate) struct ProgramCache {
-    programs: Mutex<HashMap<(Role, String), Weak<Program>>>,
+    programs: Mutex<HashMap<Key, Weak<Program>>>,
+    /// Those that somebody compiles just now: the others wait, and take what comes of it.
+    compiling: Mutex<HashMap<Key, Arc<Mutex<()>>>>,
 }
+
+/// What a program is for, and its text.
+type Key = (Role, String);
 
 /// Programs of connections that stay compiled as long as this is kept.
 #[derive(Debug)]
@@ -183,7 +188,7 @@ pub struct Compiled {
 impl ProgramCache {
     fn get(&self, role: Role, text: &str) -> Option<Arc<Program>> {
         let key = (role, text.to_owned());
-        self.lock().get(&key).and_then(Weak::upgrade)
+        whole(&self.programs).get(&key).and_then(Weak::upgrade)
     }
 
     /// Whether these need no compiling.
@@ -210,19 +215,25 @@ impl ProgramCache {
         if let Some(program) = self.get(role, text) {
             return Ok(program);
         }
-        // Not under the lock: compiling takes milliseconds. Two may compile the same text; either
-        // will do.
-        let program = Arc::new(compile(text, role, &[]).map_err(|fault| fault.of(role))?);
-        let mut programs = self.lock();
+        let key = (role, text.to_owned());
+        let turn = Arc::clone(whole(&self.compiling).entry(key.clone()).or_default());
+        let _turn = whole(&turn);
+        if let Some(program) = self.get(role, text) {
+            return Ok(program);
+        }
+        let compiled = compile(text, role, &[]).map_err(|fault| fault.of(role));
+        whole(&self.compiling).remove(&key);
+        let program = Arc::new(compiled?);
+        let mut programs = whole(&self.programs);
         programs.retain(|_, program| program.strong_count() > 0);
-        programs.insert((role, text.to_owned()), Arc::downgrade(&program));
+        programs.insert(key, Arc::downgrade(&program));
         Ok(program)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Role, String), Weak<Program>>> {
-        // The map is whole after any panic: nothing in here is half done.
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is in it is whole after any panic: nothing in here is half done.
+fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that a connection's filter compiles.
@@ -338,6 +349,11 @@ fn compile(text: &str, role: Role, settings: &[SettingSpec]) -> Result<Program, 
     vet::lexical(text)?;
     on_large_stack(|| {
         let tree = vet::parse(text)?;
+        if tree.0.is_empty() {
+            return Err(Fault::whole(
+                "there is no expression: the value of a program is its last one",
+            ));
+        }
         let sees = match role.roots() {
             [] => Sees::Root,
             roots => Sees::Named { roots, settings },

@@ -66,6 +66,9 @@ impl<'de> Visitor<'de> for SetVisitor {
         while let Some(StatusSet(patterns)) = items.next_element()? {
             all.extend(patterns);
         }
+        if all.is_empty() {
+            return Err(A::Error::custom("a list without a status holds for none"));
+        }
         Ok(StatusSet(all))
     }
 }

@@ -1,9 +1,8 @@
 //! An answer as the catalog sees it: texts and bytes.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
-
 use catalog::Sender;
+use http::{HeaderMap, HeaderValue};
 
 use crate::http::send;
 
@@ -23,18 +22,21 @@ impl Answer {
     /// In words, for a person. A wish to be left alone is told as it came, as the scheduler may
     /// not grant it. `body` is without secrets.
     pub(crate) fn described(&self, sender: Sender, body: &[u8]) -> String {
-        if sender != Sender::Http {
-            // Its status is ours: what the service said is in the body alone.
-            return match words(&String::from_utf8_lossy(body)) {
-                said if said.is_empty() => format!("answer {}", self.status),
-                said => format!("answer {}: {said}", self.status),
-            };
-        }
+        let mut told = format!("answer {}", self.status);
         let wish = self.headers.iter().find(|(name, _)| name == "retry-after");
-        match wish {
-            Some((_, wish)) => format!("answer {}, retry-after {:.64}", self.status, wish),
-            None => format!("answer {}", self.status),
+        if let Some((_, wish)) = wish {
+            told.push_str(&format!(", retry-after {wish:.64}"));
         }
+        // Of most services the status says enough; of these it may be ours.
+        let said = match sender {
+            Sender::Http => String::new(),
+            _ => words(&String::from_utf8_lossy(body)),
+        };
+        if !said.is_empty() {
+            told.push_str(": ");
+            told.push_str(&said);
+        }
+        told
     }
 
     pub(crate) fn of(answer: send::Answer) -> Self {
@@ -71,4 +73,39 @@ pub(crate) fn header_texts(headers: &HeaderMap) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), text(value)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_without_http_is_quoted() {
+        let answer = Answer {
+            status: 503,
+            headers: vec![("retry-after".to_owned(), "7".to_owned())],
+            body: Bytes::new(),
+            truncated: false,
+        };
+        let xml = "<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>Less, please</Message></Error>";
+        for (sender, body, told) in [
+            (Sender::Http, xml, "answer 503, retry-after 7"),
+            (
+                Sender::ObjectStorage,
+                xml,
+                "answer 503, retry-after 7: SlowDown Less, please",
+            ),
+            (
+                Sender::Postgres,
+                r#"{"message": "too many connections", "sqlstate": "53300"}"#,
+                "answer 503, retry-after 7: too many connections",
+            ),
+            (Sender::Postgres, "", "answer 503, retry-after 7"),
+        ] {
+            assert_eq!(answer.described(sender, body.as_bytes()), told);
+        }
+        let long = "a".repeat(1_000);
+        let told = answer.described(Sender::Kafka, long.as_bytes());
+        assert!(told.ends_with(&"a".repeat(WORDS_MAX)) && told.len() < 2 * WORDS_MAX);
+    }
 }

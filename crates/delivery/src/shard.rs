@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::lane::{Lane, LaneSpec, MinuteQueue};
 use crate::ledger::{Ledger, Notes, WriterDied};
 use crate::options::Options;
+use crate::plan::Plan;
 use crate::senders::Senders;
 use crate::tokens::Tokens;
 
@@ -86,13 +87,14 @@ pub(crate) struct Shard {
     live: HashMap<ConnectionId, LaneId>,
     /// Connections that have a redelivery lane, or are about to.
     redelivering: HashSet<ConnectionId>,
-    /// Attempts that wait for their turn: of lanes whose programs are slow. Bounded by the lanes' slots.
+    /// Attempts that wait for their turn: of lanes whose programs are slow, or not compiled yet. Bounded by
+    /// the lanes' slots.
     waiting: HashMap<LaneId, VecDeque<Attempt>>,
     ledger: Ledger,
     minutes: MinuteQueue,
     /// What is to be done in this turn, in order.
     ready: VecDeque<Event>,
-    /// What tasks of this thread bring back. Bounded by the attempts and fetches under way.
+    /// What tasks of this thread bring back. Bounded by the attempts, fetches and turns under way.
     inbox: Rc<Inbox>,
     in_flight: usize,
     draining: bool,
@@ -118,7 +120,7 @@ pub(crate) enum Event {
     /// The first attempt that waits in this lane may be planned.
     Turn(LaneId),
     /// The lane's programs are compiled, or do not compile.
-    Compiled(LaneId, Result<Compiled, String>),
+    Compiled(LaneId, Arc<Plan>, Result<Compiled, String>),
     /// So many of a redelivery's letters wait in the store.
     Unread {
         lane: LaneId,
@@ -285,7 +287,7 @@ impl Shard {
                 }
                 Event::Redeliver(connection) => self.redeliver(connection),
                 Event::Turn(lane) => self.take_turn(lane),
-                Event::Compiled(lane, compiled) => self.compiled(lane, compiled),
+                Event::Compiled(lane, plan, compiled) => self.compiled(lane, &plan, compiled),
                 Event::Unread {
                     lane,
                     letters,

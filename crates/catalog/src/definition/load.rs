@@ -113,6 +113,18 @@ impl Loader<'_> {
     }
 
     fn settings(&self, raw: &RawDefinition) -> Result<Vec<SettingSpec>, Error> {
+        let taken = |name: &str| {
+            let secret = name
+                .strip_prefix("has_")
+                .and_then(|of| raw.settings.get(of));
+            secret.is_some_and(|secret| secret.get_ref().secret)
+        };
+        if let Some((name, spanned)) = raw.settings.iter().find(|(name, _)| taken(name)) {
+            let problem = format!(
+                "[settings.{name}]: programs see by this name whether the secret is set: use another"
+            );
+            return Err(self.error(&spanned.span(), problem));
+        }
         raw.settings
             .iter()
             .map(|(name, spanned)| self.setting(name, spanned))
@@ -152,8 +164,16 @@ impl Loader<'_> {
             return wrong("min and max belong to number and integer settings");
         }
         let all_finite = bounds.iter().flatten().all(|bound| bound.is_finite());
-        if !all_finite || matches!(bounds, [Some(min), Some(max)] if min > max) {
-            return wrong("min must be at most max");
+        if !all_finite {
+            return wrong("min and max must be numbers");
+        }
+        let possible = match (bounds, raw.kind) {
+            ([Some(min), Some(max)], SettingType::Integer) => min.ceil() <= max.floor(),
+            ([Some(min), Some(max)], _) => min <= max,
+            _ => true,
+        };
+        if !possible {
+            return wrong("no number is from min to max");
         }
         let spec = SettingSpec {
             name: name.to_owned(),
@@ -313,6 +333,10 @@ impl Loader<'_> {
         let Some(types) = &raw.events else {
             return Ok(None);
         };
+        if types.is_empty() {
+            let problem = "events = [] takes none: name some, or remove it to take all";
+            return Err(self.error(&(0..0), problem));
+        }
         for kind in types {
             if !EVENT_TYPES.contains(&kind.get_ref().as_str()) {
                 let problem = format!(

@@ -113,6 +113,26 @@ fn the_schema_knows_the_loaders_words() {
 }
 
 #[test]
+fn the_schema_knows_the_senders_options() {
+    let schema = schema();
+    let rules = schema["allOf"].as_array().unwrap();
+    for sender in words_of::<Sender>() {
+        let known: Sender = serde_json::from_value(json!(sender)).unwrap();
+        let known: BTreeSet<String> = known
+            .option_names()
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+        let rule = rules.iter().find(|rule| {
+            rule["if"]["properties"]["sender"]["const"] == sender
+                && rule["then"]["properties"]["options"].is_object()
+        });
+        let named = rule.map(|rule| words(&rule["then"]["properties"]["options"]["propertyNames"]));
+        assert_eq!(named.unwrap_or_default(), known, "{sender}");
+    }
+}
+
+#[test]
 fn every_shipped_definition_fits_the_schema() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let mut problems = Vec::new();
@@ -148,6 +168,33 @@ fn the_schema_refuses_what_the_loader_does() {
         ("response", json!([{"result": "refused"}])),
         ("response", json!([{"status": "6xx", "result": "refused"}])),
         ("rate_limit_per_s", json!(0)),
+        ("events", json!([])),
+        ("name", json!("a\u{1b}b")),
+        ("hosts", json!([""])),
+        ("partial", json!([{"failed": "[0]"}])),
+        ("cache_when", json!("true")),
+        ("request", json!({"method": "FETCH"})),
+        (
+            "settings",
+            json!({"key": {"type": "number", "help": "h", "secret": true}}),
+        ),
+        (
+            "settings",
+            json!({"key": {"type": "integer", "help": "h", "default": "x"}}),
+        ),
+        (
+            "settings",
+            json!({"key": {"type": "string", "help": "h", "default": "x", "required": true}}),
+        ),
+        (
+            "settings",
+            json!({"key": {"type": "string", "help": "h", "max": 3}}),
+        ),
+        (
+            "auth",
+            json!({"kind": "oauth2", "grant": "refresh_token", "client_id": "c",
+            "token_url": "https://a.example/"}),
+        ),
     ] {
         let mut bad = good.clone();
         bad[key] = value;

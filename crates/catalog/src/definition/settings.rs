@@ -97,12 +97,21 @@ impl SettingSpec {
         if let Some(number) = value.as_f64()
             && (self.min.is_some_and(|min| number < min)
                 || self.max.is_some_and(|max| number > max))
-            && let Some(range) = self.range()
+            && let Some(allowed) = self.allowed()
         {
-            return Err(format!("must be {range}"));
+            return Err(format!("must be {allowed}"));
         }
         // A request's depth of nesting is limited, and settings travel into it.
         crate::json::from_tree(value).map(|_| ())
+    }
+
+    /// What it may be, in words, where that is not anything of its type.
+    #[must_use]
+    pub fn allowed(&self) -> Option<String> {
+        if self.choices.is_empty() {
+            return self.range();
+        }
+        Some(format!("one of {}", self.choices.join(", ")))
     }
 
     /// The numbers that it may be, in words.
@@ -120,7 +129,7 @@ impl SettingSpec {
             return Err("must not be empty".to_owned());
         }
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == text) {
-            return Err(format!("must be one of {}", self.choices.join(", ")));
+            return Err(format!("must be {}", self.allowed().unwrap_or_default()));
         }
         if self.secret && one_line(text).chars().any(char::is_control) {
             return Err(

@@ -255,7 +255,9 @@ fn what_could_never_be_sent_is_refused_at_load() {
         ),
         (
             format!("{HOSTS}[settings.x]\ntype = \"integer\"\nhelp = \"h\"\nmin = 4\nmax = 3\n"),
-            expect!["destinations/test/destination.toml:4: [settings.x]: min must be at most max"],
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: no number is from min to max"
+            ],
         ),
         (
             format!(
@@ -263,6 +265,45 @@ fn what_could_never_be_sent_is_refused_at_load() {
             ),
             expect![
                 "destinations/test/destination.toml:4: [settings.x]: its default must be at least 4"
+            ],
+        ),
+        (
+            "hosts = [\"a.example.com:22\"]\n".to_owned(),
+            expect![
+                "destinations/test/destination.toml:3: hosts: port 22 is not allowed: use 80, 443, or 1024 and above"
+            ],
+        ),
+        (
+            format!("{HOSTS}events = []\n"),
+            expect![
+                "destinations/test/destination.toml:1: events = [] takes none: name some, or remove it to take all"
+            ],
+        ),
+        (
+            format!("{HOSTS}[[response]]\nstatus = []\nresult = \"retry\"\n"),
+            expect!["destinations/test/destination.toml:5: a list without a status holds for none"],
+        ),
+        (
+            format!(
+                "{HOSTS}[settings.x]\ntype = \"integer\"\nhelp = \"h\"\nmin = 0.2\nmax = 0.8\n"
+            ),
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: no number is from min to max"
+            ],
+        ),
+        (
+            format!("{HOSTS}[settings.x]\ntype = \"number\"\nhelp = \"h\"\nmax = inf\n"),
+            expect![
+                "destinations/test/destination.toml:4: [settings.x]: min and max must be numbers"
+            ],
+        ),
+        (
+            format!(
+                "{HOSTS}[settings.x]\ntype = \"string\"\nhelp = \"h\"\nsecret = true\n\
+                 [settings.has_x]\ntype = \"string\"\nhelp = \"h\"\n"
+            ),
+            expect![
+                "destinations/test/destination.toml:8: [settings.has_x]: programs see by this name whether the secret is set: use another"
             ],
         ),
         (
@@ -302,6 +343,31 @@ fn a_mistake_in_an_auth_is_told_where_it_stands() {
         expect![
             "destinations/test/destination.toml:8: .boddy is nothing that this program sees: there are .status, .headers, .body; did you mean .body?"
         ],
+    );
+}
+
+#[test]
+fn a_program_without_an_expression_is_refused() {
+    for empty in ["", "# nothing yet\n"] {
+        let told = define(HOSTS, empty).unwrap_err().to_string();
+        let expected =
+            "event.vrl:1:1: there is no expression: the value of a program is its last one";
+        assert!(told.ends_with(expected), "{told}");
+    }
+}
+
+#[test]
+fn a_url_that_leaves_its_hosts_is_told_before_any_event() {
+    let definition = define(
+        &format!("{HOSTS}payload = \"event\"\n[request]\nurl = \"https://b.example.com/\"\n"),
+        "null",
+    )
+    .unwrap();
+    let told = crate::binding::Binding::new(&definition, &Default::default());
+    let told = told.err().unwrap().to_string();
+    assert!(
+        told.ends_with("https://b.example.com is none of the definition's hosts"),
+        "{told}"
     );
 }
 
@@ -556,7 +622,7 @@ fn paths_at_which_there_is_nothing_are_refused() {
 fn hosts_that_are_none_are_refused_at_load() {
     for (hosts, expected) in [
         (
-            r#""*.example.com", "a.example.com:8443", "http://127.0.0.1:9", "[::1]""#,
+            r#""*.example.com", "a.example.com:8443", "http://127.0.0.1:9009", "[::1]""#,
             expect!["fine"],
         ),
         (

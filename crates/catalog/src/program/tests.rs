@@ -11,7 +11,7 @@ fn one_text_is_compiled_once() {
     drop((first, second));
     cache.program(Role::Filter, "true").unwrap();
     assert_eq!(
-        cache.lock().len(),
+        whole(&cache.programs).len(),
         1,
         "programs that nobody holds are forgotten"
     );

@@ -28,6 +28,13 @@ impl Transformer {
                 return Err(bad_request(problem));
             }
         };
+        let ends = ["filtered", "rejected"]
+            .into_iter()
+            .find(|end| map.contains_key(*end));
+        if let Some(end) = ends.filter(|_| map.len() > 1) {
+            let problem = format!("{end} stands alone: nothing is sent with it");
+            return Err(bad_request(problem));
+        }
         if let Some(why) = map.remove("filtered") {
             return Err(Refusal::Filtered(FilterReason::Destination, reason(&why)));
         }

@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use catalog::limits::is_port_allowed;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// What may be dialled. [`Default`]: global addresses over TLS, nothing else.
@@ -56,7 +57,7 @@ impl EgressPolicy {
     /// It may not be dialled: no bytes may be exchanged with it.
     pub fn judge(&self, address: SocketAddr, tls: bool) -> Result<(), Refusal> {
         let port = address.port();
-        if port != 80 && port != 443 && port < 1024 {
+        if !is_port_allowed(port) {
             return Err(Refusal::Port(port));
         }
         // ::ffff:127.0.0.1 is 127.0.0.1.

@@ -144,20 +144,28 @@ impl Shard {
     fn compile_elsewhere(&self, lane: LaneId, plan: Arc<Plan>) {
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
-            let compiled = tokio::task::spawn_blocking(move || plan.compile()).await;
+            let to_compile = Arc::clone(&plan);
+            let compiled = tokio::task::spawn_blocking(move || to_compile.compile()).await;
             let compiled = compiled.unwrap_or_else(|error| Err(error.to_string()));
-            inbox.push(Event::Compiled(lane, compiled));
+            inbox.push(Event::Compiled(lane, plan, compiled));
         });
     }
 
     /// What waits for its programs goes on. `compiled` is kept until the transformer has them.
-    pub(super) fn compiled(&mut self, lane: LaneId, compiled: Result<Compiled, String>) {
+    pub(super) fn compiled(
+        &mut self,
+        lane: LaneId,
+        plan: &Plan,
+        compiled: Result<Compiled, String>,
+    ) {
+        let known = self.lanes.get(&lane);
         match &compiled {
-            Ok(_) => self.take_turn(lane),
-            Err(problem) => {
+            // It may have another plan meanwhile.
+            Err(problem) if known.is_some_and(|lane| plan.works_as(&lane.plan)) => {
                 self.hold_for_definition(lane, problem);
                 self.abandon_waiting(lane);
             }
+            _ => self.take_turn(lane),
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use catalog::definition::{Folder, without_mark};
 use catalog::{Catalog, CheckedSettings, Definition, Transformer};
 use model::Settings;
-use serde_json::json;
+use serde_json::{Number, json};
 
 use crate::cli::{DestinationCommand, OverlayArgs};
 use crate::table;
@@ -179,10 +179,14 @@ fn list(mut catalog: Catalog, as_json: bool) -> anyhow::Result<()> {
 fn show(definition: &Definition, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let settings = definition.settings().iter().map(|setting| {
+            // As it is written: 1, not 1.0.
+            let bound = |bound: Option<f64>| {
+                bound.and_then(|bound| bound.to_string().parse::<Number>().ok())
+            };
             json!({"name": setting.name, "type": setting.kind.as_str(),
                 "required": setting.required, "secret": setting.secret,
                 "default": setting.default, "choices": setting.choices,
-                "min": setting.min, "max": setting.max, "help": setting.help})
+                "min": bound(setting.min), "max": bound(setting.max), "help": setting.help})
         });
         let shown = json!({"id": definition.id(), "name": definition.name(),
             "category": definition.category(), "docs": definition.docs(),
@@ -215,7 +219,10 @@ fn show(definition: &Definition, as_json: bool) -> anyhow::Result<()> {
                     .default
                     .as_ref()
                     .map_or_else(|| "-".to_owned(), ToString::to_string),
-                setting.help.clone(),
+                match setting.allowed() {
+                    Some(allowed) => format!("{} ({allowed})", setting.help),
+                    None => setting.help.clone(),
+                },
             ]
         })
         .collect();

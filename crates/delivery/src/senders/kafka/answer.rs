@@ -39,9 +39,12 @@ pub(super) fn graver(a: Code, b: Code) -> Code {
 
 /// `reason`: what librdkafka said last, if anything.
 pub(super) fn told(code: Code, reason: &str, acknowledged: usize) -> String {
-    json!({"error": format!("{code:?}"), "message": code.to_string(), "reason": reason,
-           "acknowledged": acknowledged})
-    .to_string()
+    let message = match reason {
+        "" => code.to_string(),
+        reason => format!("{code}: {reason}"),
+    };
+    json!({"error": format!("{code:?}"), "message": message, "acknowledged": acknowledged})
+        .to_string()
 }
 
 #[cfg(test)]

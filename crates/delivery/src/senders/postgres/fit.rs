@@ -21,6 +21,8 @@ const ID_BYTES_MAX: usize = 512;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) columns: BTreeMap<String, Kind>,
+    /// A view that rows can be written to: it gets no columns.
+    pub(super) is_view: bool,
 }
 
 /// Rows ready for one table.
@@ -35,6 +37,9 @@ impl Rows {
     /// The columns that the table lacks, as far as it may have more. `table`: `None` where there is
     /// none yet; then without the id.
     pub(super) fn lacking(&self, table: Option<&Table>, columns_max: usize) -> Vec<Column> {
+        if table.is_some_and(|table| table.is_view) {
+            return Vec::new();
+        }
         let known = table.map(|table| &table.columns);
         let mut lacking: BTreeMap<&str, Kind> = BTreeMap::new();
         for (name, value) in self.rows.values().flat_map(|row| &row.values) {
@@ -128,7 +133,7 @@ impl Rows {
 fn fixed(column: &str) -> Option<Kind> {
     match column {
         RECEIVED_AT | "sent_at" | "original_timestamp" | "timestamp" => Some(Kind::Timestamp),
-        "user_id" | "anonymous_id" | "event" | "event_text" => Some(Kind::Text),
+        "user_id" | "anonymous_id" => Some(Kind::Text),
         _ => None,
     }
 }

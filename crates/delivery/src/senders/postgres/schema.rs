@@ -31,7 +31,8 @@ pub(super) struct Limits {
 }
 
 impl Schema {
-    /// What is known of this table: outer `None` where nothing is, inner `None` where there is none.
+    /// What is known of this table: outer `None` where nothing is, inner `None` where there is none, or can
+    /// be none: that is looked at anew.
     pub(super) fn get(&self, name: &str) -> Option<Option<Rc<Table>>> {
         self.tables.borrow().get(name).cloned()
     }
@@ -167,6 +168,7 @@ async fn read(
         let kind = Kind::named(row.try_get(2)?, row.try_get(3)?);
         let table = tables.entry(row.try_get(0)?).or_default();
         table.columns.insert(row.try_get(1)?, kind);
+        table.is_view = row.try_get(4)?;
     }
     Ok(tables)
 }

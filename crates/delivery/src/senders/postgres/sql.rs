@@ -129,19 +129,22 @@ pub(super) fn begin(statement_timeout_ms: u128, lock_timeout_ms: u64) -> String 
 pub(super) const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(\
      pg_catalog.hashtext('fairlane'), pg_catalog.hashtext($1))";
 
-/// The columns of tables `$2` in schema `$1`: table, column, type, modifier. A type that is not
-/// PostgreSQL's own, or a column that cannot be written, has the type "".
+/// The columns of tables `$2` in schema `$1`: table, column, type, modifier, whether it is a view that rows
+/// can be written to. A type that is not PostgreSQL's own, or a column that cannot be written, has the
+/// type "".
 pub(super) const COLUMNS: &str = "\
     SELECT c.relname::text, a.attname::text, \
            CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace \
                  AND a.attgenerated::text = '' AND a.attidentity::text <> 'a' \
                 THEN t.typname::text ELSE '' END, \
-           a.atttypmod \
+           a.atttypmod, c.relkind NOT IN ('r', 'p') \
     FROM pg_catalog.pg_class c \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-    WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p') \
+    WHERE n.nspname = $1 AND c.relname = ANY($2) \
+      AND (c.relkind IN ('r', 'p') OR c.relkind IN ('v', 'f') \
+           AND pg_catalog.pg_relation_is_updatable(c.oid, true) & 8 = 8) \
       AND a.attnum > 0 AND NOT a.attisdropped";
 
 /// What has the name `$2` in schema `$1` already, and is no table: a view, an index, a type.

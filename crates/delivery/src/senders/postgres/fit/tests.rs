@@ -23,6 +23,7 @@ fn table(columns: &[(&str, Kind)]) -> Table {
         .map(|(name, kind)| ((*name).to_owned(), *kind));
     Table {
         columns: columns.collect::<BTreeMap<_, _>>(),
+        is_view: false,
     }
 }
 
@@ -116,6 +117,11 @@ fn columns_that_every_event_brings_have_the_types_that_they_should() {
     rows(&[first]).fit("t", &known, &mut discards).unwrap();
     assert_eq!(discards.len(), 1);
     assert_eq!(discards[0].values["column_value"], json!("yesterday"));
+    known.is_view = true;
+    assert_eq!(
+        rows(&[json!({"id": "1", "new": 1})]).lacking(Some(&known), 10),
+        []
+    );
 }
 
 #[test]
