@@ -42,6 +42,8 @@ pub(crate) struct Concurrency {
     round_count: u32,
     /// Those of them that are far above the past.
     round_slow: u32,
+    /// The quickest of them; infinite where there is none yet.
+    round_least_us: f32,
     round_ends: MonoMicros,
     /// Attempts begun before this say nothing new: one decrease a round trip.
     cut_at: MonoMicros,
@@ -93,6 +95,7 @@ impl Concurrency {
             round_sum_us: 0.0,
             round_count: 0,
             round_slow: 0,
+            round_least_us: f32::INFINITY,
             round_ends: MonoMicros::ZERO,
             cut_at: MonoMicros::ZERO,
             stepped_at: MonoMicros::ZERO,
@@ -157,6 +160,7 @@ impl Concurrency {
     ) {
         self.round_sum_us += float_us(latency_us);
         self.round_count += 1;
+        self.round_least_us = self.round_least_us.min(float_us(latency_us));
         self.round_slow += u32::from(self.is_slow(float_us(latency_us)));
         self.seen = self.seen.saturating_add(1);
         if now >= self.round_ends {
@@ -233,8 +237,9 @@ impl Concurrency {
             return;
         }
         if self.growth != Growth::Additive {
-            // How long its first answers took, long ago, is no pace to begin with.
-            self.pace_us = self.mean_us;
+            // How long its first answers took is no pace to begin with. One that is too quick does no harm:
+            // there are no more slots for it, and it finds the mean; one that is too slow would be for long.
+            self.pace_us = self.mean_us.min(self.round_least_us);
         }
         self.fall(factor);
         self.growth = Growth::Additive;
@@ -279,6 +284,7 @@ impl Concurrency {
         }
         self.round_sum_us = 0.0;
         (self.round_count, self.round_slow) = (0, 0);
+        self.round_least_us = f32::INFINITY;
         self.round_ends = now.plus(micros(latest).clamp(ROUND_US_MIN, ROUND_US_MAX));
     }
 }

@@ -3,9 +3,10 @@
 
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use catalog::{Catalog, Definition, Error, SettingProblem, Transformer, run_cases};
 
@@ -233,7 +234,7 @@ impl Programs {
         let units: Vec<Unit> = verdicts.keys().cloned().collect();
         let ended = apart(&units)?;
         for (unit, ended) in units.into_iter().zip(ended) {
-            let verdict = ended.or_else(|| Some(unit.check().err()?.to_string()));
+            let verdict = ended.or_else(|| check(&unit));
             verdicts.insert(unit, verdict);
         }
         Ok(Self(verdicts))
@@ -247,6 +248,32 @@ impl Programs {
             }
         }
     }
+}
+
+/// Programs that were found good: a reload compiles only what has changed.
+static GOOD: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+/// So many are remembered.
+const GOOD_MAX: usize = 100_000;
+
+/// What is wrong with a program, if something is.
+fn check(unit: &Unit) -> Option<String> {
+    let mut hasher = DefaultHasher::new();
+    unit.hash(&mut hasher);
+    let hash = hasher.finish();
+    // A set of hashes is whole after any panic.
+    let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
+    if good().contains(&hash) {
+        return None;
+    }
+    if let Err(problem) = unit.check() {
+        return Some(problem.to_string());
+    }
+    let mut good = good();
+    if good.len() >= GOOD_MAX {
+        good.clear();
+    }
+    good.insert(hash);
+    None
 }
 
 /// A connection's programs, with what it calls them and their lines.

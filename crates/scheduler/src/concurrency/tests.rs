@@ -100,6 +100,28 @@ fn a_first_loss_stops_nobody() {
     assert!((1..=1_000).contains(&gap_us), "{gap_us} us");
 }
 
+/// It comes back from an outage, cold: its first answers take three seconds, all others a millisecond, and
+/// within the first round one is too much.
+#[test]
+fn slow_answers_of_a_moment_ago_set_no_pace() {
+    let mut concurrency = Concurrency::new(64);
+    concurrency.restart_gently(MonoMicros(1));
+    for (began, latency_us) in (0..4)
+        .map(|n| (n, 3_000_000))
+        .chain((0..100).map(|n| (3_000_000 + 1_000 * n, 1_000)))
+    {
+        let began = MonoMicros(began);
+        concurrency.started(began, 64);
+        let now = began.plus(latency_us);
+        concurrency.succeeded(began, latency_us, true, now, 64);
+    }
+    let now = MonoMicros(3_200_000);
+    concurrency.overloaded(now, now);
+    concurrency.started(now, 64);
+    let gap_us = concurrency.free_at(64).since(now);
+    assert!(gap_us <= 1_000, "{gap_us} us");
+}
+
 #[test]
 fn less_than_one_slot_is_found_too() {
     let mut concurrency = Concurrency::new(1);
