@@ -43,6 +43,8 @@ type Place = Vec<String>;
 struct Growth {
     members: HashMap<Place, usize>,
     copies: usize,
+    /// Members of `.`, where nothing was assigned since they were counted.
+    of_event: Option<usize>,
     overgrown_at: Option<usize>,
 }
 
@@ -194,13 +196,18 @@ impl Growth {
         if !maybe {
             self.members.retain(|known, _| !known.starts_with(&place));
         }
+        self.of_event = None;
         let known = self.members.entry(place).or_insert(0);
         *known = known.saturating_add(members);
     }
 
     /// To read of `.` the compiler copies what it knows of it.
     fn copy(&mut self, node: &Node<Expr>) {
-        self.copies = self.copies.saturating_add(self.read(&[".".to_owned()]));
+        let members = self
+            .of_event
+            .unwrap_or_else(|| self.read(&[".".to_owned()]));
+        self.of_event = Some(members);
+        self.copies = self.copies.saturating_add(members);
         if self.copies > COPIES_MAX {
             self.overgrown_at.get_or_insert(node.start());
         }
