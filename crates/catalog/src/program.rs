@@ -222,12 +222,15 @@ impl ProgramCache {
             return Ok(program);
         }
         let compiled = compile(text, role, &[]).map_err(|fault| fault.of(role));
+        let compiled = compiled.map(Arc::new);
+        if let Ok(program) = &compiled {
+            let mut programs = whole(&self.programs);
+            programs.retain(|_, program| program.strong_count() > 0);
+            programs.insert(key.clone(), Arc::downgrade(program));
+        }
+        // Only now: who comes in between must find one of the two.
         whole(&self.compiling).remove(&key);
-        let program = Arc::new(compiled?);
-        let mut programs = whole(&self.programs);
-        programs.retain(|_, program| program.strong_count() > 0);
-        programs.insert(key, Arc::downgrade(&program));
-        Ok(program)
+        compiled
     }
 }
 

@@ -97,8 +97,8 @@ impl Schema {
         let found = read(client, &target.schema, &[name]).await?.remove(name);
         let is_new = found.is_none();
         if is_new
-            && (count(client, sql::COUNT_TABLES, target).await? >= target.tables_max
-                || is_taken(client, target, name).await?)
+            && (count(client, sql::COUNT_TABLES, &[&target.schema]).await? >= target.tables_max
+                || count(client, sql::COUNT_OTHERS, &[&target.schema, name]).await? > 0)
         {
             client.batch_execute("ROLLBACK").await?;
             self.put(name, None, limits.tables_kept_max);
@@ -107,7 +107,7 @@ impl Schema {
         let columns = lacking(found.as_ref());
         let mut table = found.unwrap_or_default();
         if is_new {
-            if count(client, sql::HAS_SCHEMA, target).await? == 0 {
+            if count(client, sql::HAS_SCHEMA, &[&target.schema]).await? == 0 {
                 let create = sql::create_schema(&target.schema);
                 client.batch_execute(&create).await?;
             }
@@ -126,30 +126,15 @@ impl Schema {
     }
 }
 
-async fn count(
-    client: &Client,
-    sql: &str,
-    target: &Target,
-) -> Result<usize, tokio_postgres::Error> {
-    let schema: &(dyn ToSql + Sync) = &target.schema;
-    let row = client.query_typed_one(sql, &[(schema, Type::NAME)]).await?;
+/// `names`: the schema's, and what else the statement asks for.
+async fn count(client: &Client, sql: &str, names: &[&str]) -> Result<usize, tokio_postgres::Error> {
+    let parameters: Vec<(&(dyn ToSql + Sync), Type)> = names
+        .iter()
+        .map(|name| (name as &(dyn ToSql + Sync), Type::NAME))
+        .collect();
+    let row = client.query_typed_one(sql, &parameters).await?;
     let count: i64 = row.try_get(0)?;
     Ok(usize::try_from(count).unwrap_or_default())
-}
-
-/// Whether something that is no table has this name.
-async fn is_taken(
-    client: &Client,
-    target: &Target,
-    name: &str,
-) -> Result<bool, tokio_postgres::Error> {
-    let (schema, name): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = (&target.schema, &name);
-    let parameters = [(schema, Type::NAME), (name, Type::NAME)];
-    let row = client
-        .query_typed_one(sql::COUNT_OTHERS, &parameters)
-        .await?;
-    let others: i64 = row.try_get(0)?;
-    Ok(others > 0)
 }
 
 async fn read(

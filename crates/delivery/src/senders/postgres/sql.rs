@@ -147,7 +147,8 @@ pub(super) const COLUMNS: &str = "\
            AND pg_catalog.pg_relation_is_updatable(c.oid, true) & 8 = 8) \
       AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// What has the name `$2` in schema `$1` already, and is no table: a view, an index, a type.
+/// Whether something has the name `$2` in schema `$1`, asked where it is no table: a view, an index, a
+/// type.
 pub(super) const COUNT_OTHERS: &str = "\
     SELECT count(*) FROM pg_catalog.pg_namespace n \
     WHERE n.nspname = $1 AND (\
